@@ -1,0 +1,1 @@
+"""The statistics of agreement: pure functions over tables. No Django, no clock, no global random state."""
