@@ -1,0 +1,1 @@
+"""The HTTP API of calibration: door, serializer, one verb, answer."""

@@ -1,0 +1,35 @@
+"""What every page shows: the menu that this person's role can use, and how many flags wait."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+
+from calibration.models import DriftFlag
+from labeling.models import User
+
+# name, address, the role it is for
+MENU = [
+    ("Label", "/label/", "annotator"),
+    ("Review", "/review/", "reviewer"),
+    ("Overview", "/", "engineer"),
+    ("Classifiers", "/classifiers/", "engineer"),
+    ("Drift", "/drift/", "engineer"),
+    ("Datasets", "/datasets/", "engineer"),
+    ("Queues", "/queues/", "engineer"),
+    ("Settings", "/settings/", "engineer"),
+]
+
+
+def navigation(request: HttpRequest) -> dict[str, Any]:
+    user = getattr(request, "user", None)
+    if not isinstance(user, User):
+        return {"menu": []}
+    entries = [
+        {"name": name, "url": url, "current": request.path == url or (url != "/" and request.path.startswith(url))}
+        for name, url, role in MENU
+        if user.may(role)
+    ]
+    waiting = DriftFlag.objects.filter(state=DriftFlag.State.OPEN).count() if user.may("engineer") else 0
+    return {"menu": entries, "open_flags": waiting}

@@ -1,0 +1,29 @@
+"""The rows of calibration: pinned versions, their predictions, and the evidence about them."""
+
+from calibration.models.classifiers import (
+    Classifier,
+    ClassifierVersion,
+    Outcome,
+    Prediction,
+    PredictionRollup,
+    ScoringRun,
+)
+from calibration.models.evidence import AgreementReport, GateRun, PairCell, PairTable
+from calibration.models.monitoring import DriftFlag, FlagEvent, Monitor, Recalibration
+
+__all__ = [
+    "AgreementReport",
+    "Classifier",
+    "ClassifierVersion",
+    "DriftFlag",
+    "FlagEvent",
+    "GateRun",
+    "Monitor",
+    "Outcome",
+    "PairCell",
+    "PairTable",
+    "Prediction",
+    "PredictionRollup",
+    "Recalibration",
+    "ScoringRun",
+]

@@ -1,0 +1,1 @@
+"""The pages of calibration: door, query, one verb, answer."""

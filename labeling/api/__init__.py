@@ -1,0 +1,1 @@
+"""The HTTP API of labelling: door, serializer, one verb, answer."""

@@ -1,0 +1,1 @@
+"""The pages of labelling: door, form, one verb, answer."""
