@@ -16,7 +16,8 @@ class Estimate:
     """A number that carries its evidence.
 
     `value` is None exactly when `reason` is given. `low` and `high` are the limits of the interval at `confidence`
-    (0..1); `n` counts labels, `effective_n` is the size of an even sample that would carry the same evidence.
+    (0..1); `n` counts labels, `effective_n` is the size of an even sample that would carry the same evidence;
+    `standard_error` serves planning and pooling, never the interval.
     """
 
     value: float | None
@@ -27,6 +28,7 @@ class Estimate:
     effective_n: float | None = None
     confidence: float = 0.95
     reason: str | None = None
+    standard_error: float | None = None
 
     @classmethod
     def undefined(cls, reason: str, *, n: int = 0) -> Estimate:

@@ -43,12 +43,16 @@ def difference(answer: Any, expected: Any, tolerance: float) -> str | None:
         return _list_difference(answer, expected, tolerance)
     reason = _reason(answer)
     if isinstance(expected, dict):
-        return None if reason == expected["undefined"] else f"expected undefined {expected['undefined']}, got {answer!r}"
+        return (
+            None if reason == expected["undefined"] else f"expected undefined {expected['undefined']}, got {answer!r}"
+        )
     if reason is not None:
         return f"expected {expected!r}, got undefined {reason}"
     value = answer.value if isinstance(answer, Estimate) else answer
     if expected is None or isinstance(expected, bool):
-        return None if value is expected or (expected is not None and value == expected) else f"{value!r} != {expected!r}"
+        return (
+            None if value is expected or (expected is not None and value == expected) else f"{value!r} != {expected!r}"
+        )
     close = value is not None and math.isfinite(value) and abs(value - expected) <= tolerance * max(1.0, abs(expected))
     return None if close else f"{value!r} != {expected!r}"
 

@@ -1,0 +1,122 @@
+"""Golden kinds of agreement, intervals, people and pairs of versions."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from calibration.stats import agreement, intervals
+from calibration.stats.summary import measure as summary_measure
+from calibration.stats.summary import summarise
+from calibration.stats.tables import ConfusionTable, StratifiedTable, Stratum
+from tests.stats.golden_kinds import Undefined, kind
+
+MEASURES = {
+    "kappa": lambda k: agreement.kappa(agreement.disagreement("identity", k)),
+    "ac1": lambda k: agreement.gwet(agreement.disagreement("identity", k)),
+    "alpha_nominal": lambda k: agreement.alpha(agreement.disagreement("identity", k)),
+}
+
+
+def _interval(table: ConfusionTable) -> dict[str, Any]:
+    answer: dict[str, Any] = {"n": table.total}
+    for name, measure in MEASURES.items():
+        estimate = intervals.interval(measure(table.size), table)
+        answer |= {name: estimate, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    return answer
+
+
+@kind("interval")
+def interval_kind(given: dict[str, Any]) -> dict[str, Any]:
+    return _interval(ConfusionTable.from_counts(given["table"]))
+
+
+@kind("weighted_interval")
+def weighted_interval_kind(given: dict[str, Any]) -> dict[str, Any]:
+    return _interval(ConfusionTable(("a", "b"), given["n"], given["sum_w"], given["sum_w2"]))
+
+
+def _standard_error(measure: agreement.Measure, table: ConfusionTable) -> Any:
+    if table.total < 2:
+        return Undefined("too_few_items")
+    parts = measure(table.shares, np.asarray(float(table.total)))
+    return agreement.standard_error(parts, table.shares, table.total)
+
+
+def _weights(given: dict[str, Any], size: int) -> dict[str, np.ndarray]:
+    named = {kind: agreement.disagreement(kind, size) for kind in ("identity", "linear", "quadratic")}
+    if "agreement_weights" in given:
+        fractions = [[float(Fraction(cell)) for cell in row] for row in given["agreement_weights"]]
+        named["custom"] = agreement.custom_disagreement(fractions)
+    return named
+
+
+@kind("table")
+def table_kind(given: dict[str, Any]) -> dict[str, Any]:
+    table = ConfusionTable.from_counts(given["table"])
+    measures = {"alpha_nominal": agreement.alpha(agreement.disagreement("identity", table.size))}
+    measures |= {"alpha_interval": agreement.alpha(agreement.disagreement("quadratic", table.size))}
+    measures |= {"alpha_ordinal": agreement.alpha_ordinal(), "mcc": agreement.mcc(), "macro_f1": agreement.macro_f1()}
+    for name, weights in _weights(given, table.size).items():
+        suffix = "" if name == "identity" else f"_{name}"
+        measures[f"kappa{suffix}"] = agreement.kappa(weights)
+        measures[f"ac{2 if suffix else 1}{suffix}"] = agreement.gwet(weights)
+    summary = summarise(table, scale="nominal")
+    answer: dict[str, Any] = {"n": table.total, "accuracy": summary.estimates["accuracy"]}
+    for name, measure in measures.items():
+        answer[name] = intervals.interval(measure, table)
+        answer[f"se_{name}"] = _standard_error(measure, table)
+    for name in ("precision", "recall", "f1"):
+        answer[name] = [getattr(row, name) for row in summary.per_category]
+    return answer
+
+
+@kind("weighted_table")
+def weighted_table_kind(given: dict[str, Any]) -> dict[str, Any]:
+    categories = tuple(str(k) for k in range(len(given["n"])))
+    table = ConfusionTable(categories, given["n"], given["sum_w"], given["sum_w2"])
+    rows = [row[:3] for row in given["rows"] for _ in range(row[3])]
+    gold, predicted, weights = (np.array(column) for column in zip(*rows, strict=True))
+    same = ConfusionTable.from_pairs(gold, predicted, table.size, weights)
+    for name in ("n", "s1", "s2"):
+        np.testing.assert_allclose(getattr(same, name), getattr(table, name), rtol=1e-12)
+    answer: dict[str, Any] = {"n": table.total, "population_estimate": table.population}
+    answer["effective_n"] = table.effective_n
+    for name in ("accuracy", "kappa", "ac1"):
+        estimate = summarise(table, scale="nominal").estimates[name]
+        chosen = interval_of(name, table)
+        answer |= {name: estimate, f"se_{name}": chosen.standard_error}
+    return answer
+
+
+def interval_of(name: str, table: ConfusionTable | StratifiedTable) -> Any:
+    size = table.size if isinstance(table, ConfusionTable) else table.strata[0].table.size
+    return intervals.interval(summary_measure(name, size), table)
+
+
+@kind("stratified")
+def stratified_kind(given: dict[str, Any]) -> dict[str, Any]:
+    strata = [
+        Stratum(row["population"], ConfusionTable.from_counts(row["table"]), row["name"]) for row in given["strata"]
+    ]
+    table = StratifiedTable(tuple(strata))
+    answer: dict[str, Any] = {}
+    for name in ("accuracy", "kappa"):
+        estimate = interval_of(name, table)
+        answer |= {name: estimate, f"se_{name}": estimate.standard_error}
+    return answer
+
+
+@kind("proportion")
+def proportion_kind(given: dict[str, Any]) -> dict[str, Any]:
+    wilson = intervals.wilson(given["successes"], given["n"])
+    exact = intervals.clopper_pearson(given["successes"], given["n"])
+    return {
+        "value": wilson,
+        "wilson_low": wilson.low,
+        "wilson_high": wilson.high,
+        "clopper_pearson_low": exact.low,
+        "clopper_pearson_high": exact.high,
+    }
