@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.stats import golden_agreement  # noqa: F401 (registers its kinds)
+from tests.stats import golden_agreement, golden_moves  # noqa: F401 (they register their kinds)
 from tests.stats.golden_kinds import KINDS, difference
 
 DEFAULT = Path(__file__).resolve().parents[3] / "shared" / "golden" / "agreement_vectors.json"
