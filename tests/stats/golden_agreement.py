@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from calibration.stats import agreement, intervals
+from calibration.stats import agreement, human, intervals
 from calibration.stats.summary import measure as summary_measure
 from calibration.stats.summary import summarise
 from calibration.stats.tables import ConfusionTable, StratifiedTable, Stratum
@@ -119,4 +119,29 @@ def proportion_kind(given: dict[str, Any]) -> dict[str, Any]:
         "wilson_high": wilson.high,
         "clopper_pearson_low": exact.low,
         "clopper_pearson_high": exact.high,
+    }
+
+
+def ratings_matrix(given: dict[str, Any]) -> tuple[np.ndarray, list[float]]:
+    ratings = given["ratings"]
+    seen = {value for row in ratings for value in row if value is not None}
+    values = sorted(seen | set(given.get("categories", ())))
+    counts = np.zeros((len(ratings[0]), len(values)))
+    for row in ratings:
+        for item, value in enumerate(row):
+            if value is not None:
+                counts[item, values.index(value)] += 1
+    return counts, values
+
+
+@kind("ratings")
+def ratings_kind(given: dict[str, Any]) -> dict[str, Any]:
+    counts, values = ratings_matrix(given)
+    alpha = human.human_alpha(counts, level=given["level"], values=values)
+    return {
+        f"alpha_{given['level']}": alpha,
+        "pairable_items": int((counts.sum(1) >= 2).sum()),
+        "se_alpha_jackknife": alpha.standard_error,
+        "ac1": human.human_ac1(counts),
+        "fleiss_kappa": human.fleiss_kappa(counts),
     }
