@@ -86,6 +86,8 @@ class Prediction(models.Model):
                 name="prediction_value_or_reason",
             ),
         ]
+        # The newest row of a version, in one step: it tells which predictions a table of pairs was made of.
+        indexes: ClassVar = [models.Index(fields=["version", "stored_at"], name="prediction_newest")]
 
 
 class PredictionRollup(models.Model):

@@ -32,7 +32,11 @@ class PairTable(models.Model):
 
 
 class PairCell(models.Model):
-    """Counts and weight sums of one (channel, cohort, stratum, gold, predicted); weights are 1/inclusion probability."""
+    """Counts and weight sums of one (channel, cohort, stratum, gold, predicted); weights are 1/inclusion probability.
+
+    `status` is that of the prediction; units without an answer are kept too, under an empty `predicted`. Interval
+    signals have no categories: their cells are slices with the sums of powers of both numbers in `moments`.
+    """
 
     table = models.ForeignKey(PairTable, on_delete=models.CASCADE, related_name="cells")
     channel = models.CharField(max_length=60)
@@ -40,9 +44,11 @@ class PairCell(models.Model):
     stratum = models.CharField(max_length=400, blank=True)
     gold = models.TextField()
     predicted = models.TextField()
+    status = models.CharField(max_length=10, default="ok")
     n = models.PositiveBigIntegerField()
     sum_w = models.FloatField()
     sum_w2 = models.FloatField()
+    moments = models.JSONField(null=True, blank=True)
 
 
 class AgreementReport(models.Model):
