@@ -26,6 +26,7 @@ class Monitor(models.Model):
         help_text="The calibration; null: the first gold of each version.",
     )
     enabled = models.BooleanField(default=True)
+    streams = models.JSONField(default=list, help_text="What was watched at the last look: slices with their evidence.")
     evaluated_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
