@@ -1,7 +1,8 @@
 """Agreement among people: several raters, missing ratings, any level of measurement.
 
 The input is a matrix of units x values with the number of ratings each unit got for each value. Units with the same
-count vector are computed once (where there are few values). Intervals come from leaving one item out, at the size that this variance stands for.
+count vector are computed once, where there are few values. Intervals come from leaving one item out, at the size that
+this variance stands for.
 """
 
 from __future__ import annotations

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from calibration.stats import agreement, human, intervals
+from calibration.stats import agreement, human, intervals, paired
 from calibration.stats.summary import measure as summary_measure
 from calibration.stats.summary import summarise
-from calibration.stats.tables import ConfusionTable, StratifiedTable, Stratum
+from calibration.stats.tables import ConfusionTable, PairedTable, StratifiedTable, Stratum
 from tests.stats.golden_kinds import Undefined, kind
 
 MEASURES = {
@@ -144,4 +144,36 @@ def ratings_kind(given: dict[str, Any]) -> dict[str, Any]:
         "se_alpha_jackknife": alpha.standard_error,
         "ac1": human.human_ac1(counts),
         "fleiss_kappa": human.fleiss_kappa(counts),
+    }
+
+
+@kind("paired")
+def paired_kind(given: dict[str, Any]) -> dict[str, Any]:
+    table = PairedTable.from_counts(given["joint"])
+    answer: dict[str, Any] = {"n": table.total}
+    answer["only_a_right"], answer["only_b_right"] = paired.discordant(table)
+    for name in ("accuracy", "kappa", "ac1"):
+        chosen = summary_measure(name, table.size)
+        answer[f"{name}_a"], answer[f"{name}_b"] = (interval_of(name, side) for side in (table.a, table.b))
+        answer[f"delta_{name}"] = paired.difference(name, table)
+        shrunk = (table.total - 1) / table.total
+        answer[f"se_delta_{name}"] = float(np.sqrt(paired.joint_variance(chosen, table) * shrunk))
+    return answer
+
+
+@kind("discordant")
+def discordant_kind(given: dict[str, Any]) -> dict[str, Any]:
+    found = paired.mcnemar(given["b"], given["c"])
+    return {"exact_p": found.exact_p, "mid_p": found.mid_p, "chi2": found.chi2}
+
+
+@kind("square")
+def square_kind(given: dict[str, Any]) -> dict[str, Any]:
+    stuart, bhapkar = paired.stuart_maxwell(given["table"]), paired.bhapkar(given["table"])
+    return {
+        "df": stuart.df,
+        "stuart_maxwell": stuart.statistic,
+        "stuart_maxwell_p": stuart.p,
+        "bhapkar": bhapkar.statistic,
+        "bhapkar_p": bhapkar.p,
     }
