@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from calibration.stats import betting, drift
-from tests.stats.golden_kinds import kind
+from calibration.stats import betting, drift, trends
+from calibration.stats.tables import ConfusionTable
+from tests.stats.golden_kinds import Undefined, kind
 
 
 def _first(log_e: Any, level: float) -> int | None:
@@ -32,3 +33,46 @@ def e_monitor(given: dict[str, Any]) -> dict[str, Any]:
     increments = np.array([drift._block_increment(block, given["m0"], stakes) for block in blocks])
     log_e = betting.e_monitor(increments, horizon=given["horizon"])
     return {"e": list(np.exp(log_e)), "first_alarm_at_20": _first(log_e, 20)}
+
+
+@kind("ppi_mean")
+def ppi_mean(given: dict[str, Any]) -> dict[str, Any]:
+    data = (given["labels"], given["predictions_labelled"], given["predictions_unlabelled"])
+    plain, full, half = (trends.ppi_mean(*data, power=power) for power in (0.0, 1.0, 0.5))
+    return {
+        "labels_only": plain,
+        "ppi": full,
+        "ppi_low": full.low,
+        "ppi_high": full.high,
+        "half": half,
+        "half_low": half.low,
+        "half_high": half.high,
+        "lambda_star": trends.ppi_power(*data),
+    }
+
+
+@kind("poststratified")
+def poststratified(given: dict[str, Any]) -> dict[str, Any]:
+    part = trends.SliceShares(ConfusionTable.from_counts(given["table"]), tuple(given["predicted_counts"]))
+    found = trends.corrected_shares([part], pseudo_labels=0, least_labels=0, least_of_category=0).shares
+    if not found[0].defined:
+        return {"shares": found[0]}
+    return {"shares": list(found), "se": [share.standard_error for share in found]}
+
+
+@kind("rogan_gladen")
+def rogan_gladen(given: dict[str, Any]) -> dict[str, Any]:
+    tp, positives, tn, negatives = (given[key] for key in ("tp", "positives", "tn", "negatives"))
+    table = ConfusionTable.from_counts([[tp, positives - tp], [negatives - tn, tn]])
+    counts = (given["predicted_positive"], given["n"] - given["predicted_positive"])
+    found = trends.old_gold_shares(table, counts, least_gold=0)
+    if not found.shares[0].defined:
+        return {"share": Undefined(found.shares[0].reason or "")}
+    clipped = found.shares[0]
+    return {"share": found.unclipped[0], "clipped_share": clipped, "se": clipped.standard_error}
+
+
+@kind("bbse")
+def bbse(given: dict[str, Any]) -> dict[str, Any]:
+    found = trends.old_gold_shares(ConfusionTable.from_counts(given["table"]), given["predicted_counts"])
+    return {"shares": list(found.unclipped), "condition_number": found.condition_number}
