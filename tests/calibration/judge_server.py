@@ -1,0 +1,89 @@
+"""A small OpenAI-compatible server that fails on request: each conversation's text says how."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: JudgeServer
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        prompt = body["messages"][0]["content"]
+        self.server.asked.append(body)
+        trouble = next((word for word in ("BUSY", "BROKEN", "PROSE", "REFUSE", "FENCED", "LIST") if word in prompt), "")
+        self.server.seen[trouble] += 1
+        if self.server.down:
+            return self._send(503, {"error": {"message": "down for maintenance"}})
+        if trouble == "BUSY" and self.server.seen["BUSY"] == 1:
+            return self._send(429, {"error": {"message": "slow down"}}, {"Retry-After": "0"})
+        if trouble == "BROKEN" and self.server.seen["BROKEN"] == 1:
+            return self._send(500, {"error": {"message": "oops"}})
+        message: dict[str, Any] = {"role": "assistant", "content": '{"value": "negative", "rationale": "It says so."}'}
+        if trouble == "PROSE":
+            message["content"] = "I think the customer is rather sad."
+        if trouble == "FENCED":
+            message["content"] = '```json\n{"value": "positive", "rationale": "Thanks."}\n```'
+        if trouble == "LIST":
+            message["content"] = '{"value": "furious", "rationale": "?"}'
+        if trouble == "REFUSE":
+            message = {"role": "assistant", "content": None, "refusal": "I cannot judge this."}
+        self._send(
+            200,
+            {
+                "id": "x",
+                "object": "chat.completion",
+                "created": 0,
+                "model": body["model"],
+                "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
+                "usage": {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100},
+            },
+        )
+
+    def _send(self, status: int, document: dict[str, Any], headers: dict[str, str] | None = None) -> None:
+        body = json.dumps(document).encode()
+        self.send_response(status)
+        for name, value in {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            **(headers or {}),
+        }.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Silent."""
+
+
+class JudgeServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.asked: list[dict[str, Any]] = []
+        self.seen: Counter[str] = Counter()
+        self.down = False
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+
+@contextmanager
+def judge_server() -> Iterator[JudgeServer]:
+    server = JudgeServer()
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
