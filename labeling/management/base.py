@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand
 
 from labeling.errors import Refused
 
@@ -28,9 +28,9 @@ class VerbCommand(BaseCommand):
         try:
             code = self.run(**options)
         except Refused as refused:
-            raise CommandError(
-                "\n".join(refusal_lines(refused, self.input_name(options))), returncode=self.refused_exit
-            ) from refused
+            for line in refusal_lines(refused, self.input_name(options)):
+                self.stderr.write(line)
+            sys.exit(self.refused_exit)
         if code:
             sys.exit(code)
 
