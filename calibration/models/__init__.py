@@ -10,6 +10,7 @@ from calibration.models.classifiers import (
 )
 from calibration.models.evidence import AgreementReport, GateRun, PairCell, PairTable
 from calibration.models.monitoring import DriftFlag, FlagEvent, Monitor, Recalibration
+from calibration.models.tracing import Span, TraceBatch
 
 __all__ = [
     "AgreementReport",
@@ -26,4 +27,6 @@ __all__ = [
     "PredictionRollup",
     "Recalibration",
     "ScoringRun",
+    "Span",
+    "TraceBatch",
 ]
