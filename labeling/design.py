@@ -300,7 +300,7 @@ def _apportion(
     populations: Mapping[str, int], least: Mapping[str, int], weights: Mapping[str, float], size: int, *, neyman: bool
 ) -> dict[str, int]:
     """Hand out `size` seats one by one, by the divisor method of the allocation, starting from `least`."""
-    seats = {name: least[name] if name in least else 0 for name in populations}
+    seats = {name: least.get(name, 0) for name in populations}
 
     def turn(name: str) -> tuple[float, float, str]:
         taken = seats[name]
