@@ -62,6 +62,11 @@ def accepted(content_type: str) -> bytes:
     return bytes(ExportTraceServiceResponse().SerializeToString()) if content_type == PROTOBUF else b"{}"
 
 
+def status_json(message: str) -> bytes:
+    """google.rpc.Status as JSON."""
+    return json.dumps({"message": message}).encode()
+
+
 def _from_protobuf(body: bytes) -> Iterator[Span]:
     request = ExportTraceServiceRequest()
     try:
