@@ -1,0 +1,374 @@
+"""The only seam from rows to arrays: gold joined with a version's predictions as weighted cells, and people's votes.
+
+A frozen dataset version and a pinned classifier version have one table of pairs for ever, but for predictions that
+still arrive: the fingerprint says which went in. One SQL aggregate makes it, whatever the number of rows; reading never
+writes. `store` keeps a table as rows, so that the next reader finds it in every process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.cache import cache
+from django.db import connection, transaction
+from django.db.models import Avg, Max, Sum
+
+from calibration.errors import NotComparable
+from calibration.models import ClassifierVersion, PairCell, PairTable, Prediction, PredictionRollup
+from labeling.models import DatasetVersion, GoldRow
+
+CORE = ("channel", "cohort")
+STORED = (*CORE, "stratum")
+OK, MISSING = Prediction.Status.OK.value, Prediction.Status.MISSING.value
+UNKNOWN = "unknown"
+"""The slice of conversations that lack an attribute."""
+
+POWERS = tuple((a, b) for a in range(5) for b in range(5) if 0 < a + b <= 4)
+"""Powers of gold and answer that interval statistics and their variances are made of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Units of one slice with the same gold, answer and status: their number, Σw and Σw², w = 1/inclusion probability.
+
+    `key` has the slice's values in the order of `Pairs.by`. Interval signals have no categories: their gold and answer
+    are empty, and `moments` has Σw·gᵃ·pᵇ under "ab", Σw²·gᵃ·pᵇ under "wab" and Σw·|g−p| under "abs", with g and p
+    counted from `centre`, which keeps high powers exact.
+    """
+
+    key: tuple[str, ...]
+    gold: str
+    predicted: str
+    status: str
+    n: int
+    s1: float
+    s2: float
+    moments: dict[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """All cells of one dataset version × one classifier version, by the dimensions `by`."""
+
+    by: tuple[str, ...]
+    cells: tuple[Cell, ...]
+    fingerprint: str
+
+    @property
+    def answered(self) -> tuple[Cell, ...]:
+        """The cells of units that the version answered."""
+        return tuple(cell for cell in self.cells if cell.status == OK)
+
+    @property
+    def paired(self) -> int:
+        return sum(cell.n for cell in self.cells if cell.status == OK)
+
+    @property
+    def missing(self) -> int:
+        """Gold units without a usable answer: none arrived, or it failed."""
+        return sum(cell.n for cell in self.cells if cell.status != OK)
+
+    @property
+    def failed(self) -> int:
+        """Those among the missing for which something came back that is no answer."""
+        return sum(cell.n for cell in self.cells if cell.status not in (OK, MISSING))
+
+
+@dataclass(frozen=True, slots=True)
+class VoteGroup:
+    """Units of one slice on which equally many people voted alike."""
+
+    key: tuple[str, ...]
+    votes: dict[str, int]
+    annotators: int
+    units: int
+
+
+@dataclass(frozen=True, slots=True)
+class JointCell:
+    """Units of one slice with the same gold and the same answers of two versions."""
+
+    key: tuple[str, ...]
+    gold: str
+    a: str
+    b: str
+    n: int
+    s1: float
+    s2: float
+
+
+def read(*, dataset_version: DatasetVersion, version: ClassifierVersion, by: Sequence[str] = ()) -> Pairs:
+    """The pairs by channel and cohort, and by the attributes that `by` names besides. Reads only, never stores."""
+    dimensions = dimensions_of(by)
+    mark = fingerprint(version)
+    key = _cache_key("pairs", _identity(dataset_version), version.id, mark, dimensions)
+    found: Pairs | None = cache.get(key)
+    if found is None:
+        found = _stored(dataset_version, version, mark) if dimensions == CORE else None
+        found = found or compute(dataset_version, version, dimensions, mark)
+        cache.set(key, found, timeout=None)
+    return found
+
+
+def store(*, dataset_version: DatasetVersion, version: ClassifierVersion) -> PairTable:
+    """Keep the pairs by channel, cohort and stratum as rows; the same predictions again: the table that is there."""
+    mark = fingerprint(version)
+    identity = {"dataset_version": dataset_version, "version": version, "fingerprint": mark}
+    found = PairTable.objects.filter(**identity).first()
+    if found is not None:
+        return found
+    pairs = compute(dataset_version, version, STORED, mark)
+    with transaction.atomic():
+        table, created = PairTable.objects.get_or_create(
+            **identity, defaults={"paired": pairs.paired, "missing": pairs.missing}
+        )
+        if created:
+            PairCell.objects.bulk_create((_row(table, cell) for cell in pairs.cells), batch_size=1000)
+    return table
+
+
+def fingerprint(version: ClassifierVersion) -> str:
+    """Which predictions a version has: their number by the rollup, and when the newest came or changed."""
+    count = PredictionRollup.objects.filter(version=version).aggregate(n=Sum("count"))["n"] or 0
+    newest = Prediction.objects.filter(version=version).aggregate(at=Max("stored_at"))["at"]
+    return hashlib.sha256(f"{count}|{newest.isoformat() if newest else ''}".encode()).hexdigest()
+
+
+def dimensions_of(by: Sequence[str]) -> tuple[str, ...]:
+    """Channel and cohort, always, since one table serves all their slices; then the attributes."""
+    return (*CORE, *(name for name in dict.fromkeys(by) if name not in CORE))
+
+
+def compute(
+    dataset_version: DatasetVersion, version: ClassifierVersion, dimensions: tuple[str, ...], mark: str
+) -> Pairs:
+    """The one aggregate, from the rows themselves."""
+    signal = dataset_version.dataset.signal
+    check_comparable(dataset_version, version)
+    interval = signal.scale == signal.Scale.INTERVAL
+    centre = _centre(dataset_version) if interval else 0.0
+    measures, values = (_moment_columns(centre), 1) if interval else (_WEIGHTS, 3)
+    columns = "COALESCE(p.status, 'missing')" if interval else _ANSWERS
+    slices, parameters = _slice_columns(dimensions)
+    rows = _fetch(
+        f"SELECT {slices}, {columns}, {measures} FROM labeling_goldrow g "
+        "LEFT JOIN calibration_prediction p "
+        "ON p.version_id = %s AND p.conversation_id = g.conversation_id AND p.turn = g.turn "
+        f"WHERE g.version_id = %s AND g.value IS NOT NULL GROUP BY {_ordinals(len(dimensions) + values)}",
+        [*parameters, version.id, dataset_version.id],
+    )
+    make = _moment_cell if interval else _plain_cell
+    cells = tuple(make(row, len(dimensions), centre) for row in rows)
+    check_dimensions(dataset_version, dimensions, (cell.key for cell in cells))
+    return Pairs(dimensions, cells, mark)
+
+
+def votes(*, dataset_version: DatasetVersion, by: Sequence[str] = ()) -> tuple[VoteGroup, ...]:
+    """Votes of all units with two labels or more, unresolved ones included, grouped by slice and alike votes."""
+    dimensions = dimensions_of(by)
+    key = _cache_key("votes", _identity(dataset_version), dimensions)
+    found: tuple[VoteGroup, ...] | None = cache.get(key)
+    if found is None:
+        slices, parameters = _slice_columns(dimensions)
+        rows = _fetch(
+            f"SELECT {slices}, g.votes, g.annotators, COUNT(*) FROM labeling_goldrow g "
+            f"WHERE g.version_id = %s AND g.annotators >= 2 GROUP BY {_ordinals(len(dimensions) + 2)}",
+            [*parameters, dataset_version.id],
+        )
+        found = tuple(VoteGroup(tuple(row[:-3]), _object(row[-3]), *row[-2:]) for row in rows)
+        cache.set(key, found, timeout=None)
+    return found
+
+
+def joint(
+    *, dataset_version: DatasetVersion, a: ClassifierVersion, b: ClassifierVersion, by: Sequence[str] = ()
+) -> tuple[JointCell, ...]:
+    """Units that both versions answered, by gold and both answers."""
+    for version in (a, b):
+        check_comparable(dataset_version, version)
+    dimensions = dimensions_of(by)
+    slices, parameters = _slice_columns(dimensions)
+    on = (
+        "ON {0}.version_id = %s AND {0}.conversation_id = g.conversation_id AND {0}.turn = g.turn AND {0}.status = 'ok'"
+    )
+    rows = _fetch(
+        f"SELECT {slices}, g.value, p.value, q.value, {_WEIGHTS} FROM labeling_goldrow g "
+        f"JOIN calibration_prediction p {on.format('p')} JOIN calibration_prediction q {on.format('q')} "
+        f"WHERE g.version_id = %s AND g.value IS NOT NULL GROUP BY {_ordinals(len(dimensions) + 3)}",
+        [*parameters, a.id, b.id, dataset_version.id],
+    )
+    size = len(dimensions)
+    return tuple(JointCell(tuple(row[:size]), *row[size:]) for row in rows)
+
+
+def check_comparable(dataset_version: DatasetVersion, version: ClassifierVersion) -> None:
+    """Gold and classifier must speak of the same signal."""
+    gold, scored = dataset_version.dataset.signal, version.classifier.signal
+    if gold.id != scored.id:
+        raise NotComparable(
+            "other_signal",
+            f"{version} scores {scored.slug}, but {dataset_version} is gold of {gold.slug}",
+            field="classifier",
+        )
+
+
+def check_dimensions(
+    dataset_version: DatasetVersion, dimensions: Sequence[str], keys: Iterable[tuple[str, ...]]
+) -> None:
+    """Refuse to slice by an attribute that no unit has: most likely it is misspelt."""
+    seen = list(keys)
+    for position, name in enumerate(dimensions):
+        if name in STORED or not seen or any(key[position] != UNKNOWN for key in seen):
+            continue
+        samples = GoldRow.objects.filter(version=dataset_version).order_by("position")
+        known = {key for attributes in samples.values_list("attributes", flat=True)[:500] for key in attributes}
+        names = ", ".join([*CORE, *sorted(known)])
+        raise NotComparable(
+            "unknown_slice", f"no conversation has the attribute {name!r}; there are {names}", field="by"
+        )
+
+
+_ANSWERS = "g.value, COALESCE(p.value, ''), COALESCE(p.status, 'missing')"
+_WEIGHT = "(1.0 / g.inclusion_probability)"
+_WEIGHTS = f"COUNT(*), SUM({_WEIGHT}), SUM({_WEIGHT} * {_WEIGHT})"
+
+
+def _slice_columns(dimensions: Sequence[str]) -> tuple[str, list[Any]]:
+    """Columns of the gold row, or its attributes as text, in the dialect of the database."""
+    columns, parameters = [], []
+    for name in dimensions:
+        if name in STORED:
+            columns.append(f"g.{name}")
+        elif connection.vendor == "sqlite":
+            path = "$." + json.dumps(name)
+            columns.append(
+                "COALESCE(CASE json_type(g.attributes, %s) WHEN 'true' THEN 'true' WHEN 'false' THEN 'false' "
+                f"ELSE CAST(json_extract(g.attributes, %s) AS TEXT) END, '{UNKNOWN}')"
+            )
+            parameters += [path, path]
+        else:
+            columns.append(f"COALESCE(g.attributes ->> %s, '{UNKNOWN}')")
+            parameters.append(name)
+    return ", ".join(columns), parameters
+
+
+def _moment_columns(centre: float) -> str:
+    """Counts, weights, and weighted sums of powers of gold and answer, both counted from the centre."""
+    gold, answer = f"(g.number - ({centre!r}))", f"(p.number - ({centre!r}))"
+    products = [" * ".join([gold] * a + [answer] * b) for a, b in POWERS]
+    sums = [f"SUM({_WEIGHT} * {product})" for product in products]
+    squares = [f"SUM({_WEIGHT} * {_WEIGHT} * {product})" for product in products]
+    return ", ".join([_WEIGHTS, f"SUM({_WEIGHT} * ABS(g.number - p.number))", *sums, *squares])
+
+
+def _plain_cell(row: Sequence[Any], size: int, centre: float) -> Cell:
+    gold, predicted, status, n, s1, s2 = row[size:]
+    return Cell(tuple(row[:size]), gold, predicted, status, n, s1, s2)
+
+
+def _moment_cell(row: Sequence[Any], size: int, centre: float) -> Cell:
+    status, n, s1, s2, absolute, *sums = row[size:]
+    if status != OK:
+        return Cell(tuple(row[:size]), "", "", status, n, s1, s2)
+    names = [f"{a}{b}" for a, b in POWERS] + [f"w{a}{b}" for a, b in POWERS]
+    moments = dict(zip(names, sums, strict=True)) | {"abs": absolute, "centre": centre}
+    return Cell(tuple(row[:size]), "", "", status, n, s1, s2, moments)
+
+
+def _centre(dataset_version: DatasetVersion) -> float:
+    """The middle of the signal's range, or of the gold where the signal has none."""
+    signal = dataset_version.dataset.signal
+    if signal.minimum is not None and signal.maximum is not None:
+        return (signal.minimum + signal.maximum) / 2
+    mean = GoldRow.objects.filter(version=dataset_version).aggregate(mean=Avg("number"))["mean"]
+    return float(mean or 0.0)
+
+
+def _stored(dataset_version: DatasetVersion, version: ClassifierVersion, mark: str) -> Pairs | None:
+    """The pairs by channel and cohort from stored rows, their strata added up."""
+    table = PairTable.objects.filter(dataset_version=dataset_version, version=version, fingerprint=mark).first()
+    if table is None:
+        return None
+    rows = table.cells.values_list(
+        "channel", "cohort", "gold", "predicted", "status", "n", "sum_w", "sum_w2", "moments"
+    )
+    return Pairs(CORE, tuple(merged(Cell(tuple(row[:2]), *row[2:]) for row in rows)), mark)
+
+
+def merged(cells: Iterable[Cell]) -> list[Cell]:
+    """Cells with the same slice and answer as one."""
+    groups: dict[tuple[Any, ...], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((cell.key, cell.gold, cell.predicted, cell.status), []).append(cell)
+    return [_sum(group) for group in groups.values()]
+
+
+def _sum(group: list[Cell]) -> Cell:
+    first = group[0]
+    if len(group) == 1:
+        return first
+    return Cell(
+        first.key,
+        first.gold,
+        first.predicted,
+        first.status,
+        sum(cell.n for cell in group),
+        sum(cell.s1 for cell in group),
+        sum(cell.s2 for cell in group),
+        add_moments([cell.moments for cell in group if cell.moments is not None]),
+    )
+
+
+def add_moments(moments: Sequence[dict[str, float]]) -> dict[str, float] | None:
+    """Sums of powers of disjoint slices add up; they share their centre."""
+    if not moments:
+        return None
+    added = {name: sum(sums[name] for sums in moments) for name in moments[0]}
+    return added | {"centre": moments[0]["centre"]}
+
+
+def _row(table: PairTable, cell: Cell) -> PairCell:
+    channel, cohort, stratum = cell.key
+    return PairCell(
+        table=table,
+        channel=channel,
+        cohort=cohort,
+        stratum=stratum,
+        gold=cell.gold,
+        predicted=cell.predicted,
+        status=cell.status,
+        n=cell.n,
+        sum_w=cell.s1,
+        sum_w2=cell.s2,
+        moments=cell.moments,
+    )
+
+
+def _fetch(sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return list(cursor.fetchall())
+
+
+def _ordinals(count: int) -> str:
+    """GROUP BY 1, 2, …: the same in both databases, and without repeating parameters."""
+    return ", ".join(str(position) for position in range(1, count + 1))
+
+
+def _object(value: Any) -> dict[str, int]:
+    """A JSON column as it comes from a cursor: text, or already an object."""
+    return dict(json.loads(value) if isinstance(value, str) else value)
+
+
+def _identity(dataset_version: DatasetVersion) -> tuple[Any, ...]:
+    """What is the same only for the same frozen rows, also when another database used the number before."""
+    return dataset_version.id, dataset_version.sha256, dataset_version.created_at
+
+
+def _cache_key(kind: str, *parts: Any) -> str:
+    digest = hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:40]
+    return f"{kind}:{digest}"
