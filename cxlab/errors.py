@@ -12,7 +12,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
-from labeling.errors import Refused
+from labeling.errors import NotFound, Refused
 
 PROBLEM = "application/problem+json"
 
@@ -70,6 +70,13 @@ def _fields(detail: Any, field: str | None = None) -> Any:
             yield from _fields(inner, field)
     else:
         yield {"field": field, "message": str(detail)}
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """An address that does not exist: a problem document below /api/, a page elsewhere."""
+    if request.path.startswith("/api/"):
+        return JsonResponse(document(NotFound("not_found", "Not found.")), status=404, content_type=PROBLEM)
+    return render(request, "404.html", status=404)
 
 
 class RefusedMiddleware:

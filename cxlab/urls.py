@@ -19,3 +19,5 @@ urlpatterns = [
     path("readyz", probes.ready),
     path("metrics", probes.metrics),
 ]
+
+handler404 = "cxlab.errors.not_found"
