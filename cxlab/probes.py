@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse
 
 from calibration.models import DriftFlag, Prediction
 from labeling.models import Conversation, DatasetVersion, Label, Slot
 
-METRICS = {
+METRICS: dict[str, tuple[str, Callable[[], int]]] = {
     "cxlab_conversations": ("Conversations stored.", lambda: Conversation.objects.count()),
     "cxlab_labels": ("Labels stored, superseded ones included.", lambda: Label.objects.count()),
     "cxlab_predictions": ("Predictions stored.", lambda: Prediction.objects.count()),
