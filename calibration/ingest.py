@@ -1,0 +1,383 @@
+"""Predictions and outcomes into the database: streaming, idempotent, all of a file or nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.utils import timezone
+
+from calibration import classifiers
+from calibration.models import Classifier, ClassifierVersion, Outcome, Prediction
+from calibration.rollups import Changes
+from labeling import bulk
+from labeling.errors import RowError
+from labeling.formats import rows
+from labeling.formats.jsonl import Record
+from labeling.formats.rows import FieldRefused
+from labeling.loading import Kind, KnownSignal, Loaded, check_turn, known_signals, load
+from labeling.models import Conversation, Signal
+from labeling.values import ValueRefused
+
+PREDICTION_FIELDS = frozenset(
+    ["conversation", "turn", "classifier", "version", "signal", "value", "status", "probabilities", "score", "rationale",
+     "seconds", "cost", "at", "metadata"]
+)  # fmt: skip
+OUTCOME_FIELDS = frozenset(["conversation", "customer", "kind", "value", "at", "metadata"])
+PREDICTION_COLUMNS = (
+    "version", "conversation", "turn", "value", "number", "status", "score", "probabilities", "rationale", "seconds", "cost",
+    "predicted_at", "stored_at", "metadata",
+)  # fmt: skip
+CONTENT = (
+    "value",
+    "number",
+    "status",
+    "score",
+    "probabilities",
+    "rationale",
+    "seconds",
+    "cost",
+    "predicted_at",
+    "metadata",
+)
+TOLERANCE = 0.005
+"""How far from 1 the sum of probabilities may lie: sources round them."""
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionRow:
+    """A prediction as the contract has it; `value` is still as it was given."""
+
+    conversation: str
+    turn: int
+    classifier: str
+    version: str
+    signal: str
+    value: Any
+    status: str
+    probabilities: dict[str, Any] | None
+    score: float | None
+    rationale: str
+    seconds: float | None
+    cost: float | None
+    at: datetime | None
+    metadata: dict[str, Any]
+
+
+def _prediction_row(data: Mapping[str, Any]) -> PredictionRow:
+    status = rows.text(data, "status") or Prediction.Status.OK
+    if status not in Prediction.Status.values:
+        raise FieldRefused("status", f"must be one of {', '.join(Prediction.Status.values)}")
+    if status == Prediction.Status.OK and data.get("value") is None:
+        raise FieldRefused("value", "is required: it is missing (a failed prediction has a status instead)")
+    if status != Prediction.Status.OK and data.get("value") is not None:
+        raise FieldRefused("value", f"must be null where the status is {status}")
+    return PredictionRow(
+        conversation=rows.text(data, "conversation", required=True),
+        turn=rows.turn(data),
+        classifier=rows.text(data, "classifier", required=True, limit=120),
+        version=rows.text(data, "version", required=True, limit=120),
+        signal=rows.text(data, "signal"),
+        value=data.get("value"),
+        status=status,
+        probabilities=rows.mapping(data, "probabilities") or None,
+        score=rows.number(data, "score"),
+        rationale=rows.text(data, "rationale"),
+        seconds=rows.number(data, "seconds", low=0),
+        cost=rows.number(data, "cost", low=0),
+        at=rows.moment(data, "at"),
+        metadata=rows.metadata(data, PREDICTION_FIELDS),
+    )
+
+
+def predictions(*, records: Iterable[Record | RowError], partial: bool = False) -> Loaded:
+    """Store predictions of pinned versions, and count them in the rollups of their day.
+
+    A classifier or version seen for the first time is registered, as one whose predictions are loaded; it needs `signal`.
+    """
+    book = _PredictionBook(known_signals())
+    return load(
+        records,
+        Kind(
+            parse=_prediction_row,
+            key=lambda row: f"{row.conversation}\0{row.turn}\0{row.classifier}\0{row.version}",
+            key_field="conversation",
+            check=book.check,
+            write=book.write,
+            finish=book.changes.write,
+        ),
+        partial=partial,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What a prediction needs to know of its conversation."""
+
+    id: int
+    turn_count: int
+    started_at: datetime | None
+    channel: str
+    cohort: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A prediction with its place, unsaved."""
+
+    prediction: Prediction
+    place: _Place
+
+    @property
+    def key(self) -> tuple[int, int, int]:
+        return (self.prediction.version_id, self.place.id, self.prediction.turn)
+
+
+class _PredictionBook:
+    """The predictions of one load: what is looked up once, and the two steps of each batch."""
+
+    def __init__(self, signals: dict[str, KnownSignal]) -> None:
+        self.signals = signals
+        self.signal_of: dict[str, KnownSignal] = {}
+        self.versions: dict[tuple[str, str], int] = {}
+        self.changes = Changes()
+
+    def check(self, batch: Sequence[tuple[int, PredictionRow]]) -> list[_Ready | RowError]:
+        places = _places(row.conversation for _, row in batch)
+        return [self._checked(line, row, places) for line, row in batch]
+
+    def _checked(self, line: int, row: PredictionRow, places: dict[str, _Place]) -> _Ready | RowError:
+        signal = self._signal(row)
+        if isinstance(signal, str):
+            return RowError(line, "signal", signal)
+        place = places.get(row.conversation)
+        if place is None:
+            return RowError(line, "conversation", f"there is no conversation {row.conversation!r}")
+        wrong = check_turn(row.turn, signal=signal, conversation=row.conversation, turn_count=place.turn_count)
+        if wrong:
+            return RowError(line, "turn", wrong)
+        value, number = None, None
+        if row.status == Prediction.Status.OK:
+            try:
+                value, number = signal.scale.encode(row.value)
+            except ValueRefused as error:
+                return RowError(line, "value", str(error))
+        wrong = _wrong_probabilities(row.probabilities, signal) if row.probabilities else None
+        if wrong:
+            return RowError(line, "probabilities", wrong)
+        if not classifiers.VERSION.match(row.version):
+            return RowError(line, "version", f"{row.version!r} is no name of a version: no spaces, @ or /")
+        return _Ready(self._unsaved(row, place, value, number), place)
+
+    def _unsaved(self, row: PredictionRow, place: _Place, value: str | None, number: float | None) -> Prediction:
+        return Prediction(
+            version_id=self._version(row),
+            conversation_id=place.id,
+            turn=row.turn,
+            value=value,
+            number=number,
+            status=row.status,
+            score=row.score,
+            probabilities=row.probabilities,
+            rationale=row.rationale,
+            seconds=row.seconds,
+            cost=row.cost,
+            predicted_at=row.at,
+            metadata=row.metadata,
+        )
+
+    def _signal(self, row: PredictionRow) -> KnownSignal | str:
+        """The signal of a row's classifier, or what is wrong with it."""
+        known = self.signal_of.get(row.classifier)
+        if known is None:
+            classifier = Classifier.objects.filter(slug=row.classifier).select_related("signal").first()
+            slug = classifier.signal.slug if classifier else row.signal
+            if not slug:
+                return f"is required: the classifier {row.classifier!r} is seen for the first time"
+            known = self.signals.get(slug)
+            if known is None:
+                return f"there is no signal {slug!r}"
+            if classifier is None and not classifiers.SLUG.match(row.classifier):
+                return f"the classifier's name {row.classifier!r} may have letters, digits, - _ and . only"
+            self.signal_of[row.classifier] = known
+        if row.signal and row.signal != known.slug:
+            return f"{row.classifier} scores {known.slug}, not {row.signal}"
+        return known
+
+    def _version(self, row: PredictionRow) -> int:
+        key = (row.classifier, row.version)
+        if key not in self.versions:
+            signal = Signal.objects.get(id=self.signal_of[row.classifier].id)
+            classifier, _ = Classifier.objects.get_or_create(
+                slug=row.classifier, defaults={"title": row.classifier, "signal": signal}
+            )
+            existing = ClassifierVersion.objects.filter(classifier=classifier, version=row.version).first()
+            if existing is None:
+                existing, _ = classifiers.register(
+                    classifier=classifier, version=row.version, content={"kind": "loaded"}
+                )
+            self.versions[key] = existing.id
+        return self.versions[key]
+
+    def write(self, batch: Sequence[_Ready], loaded: Loaded) -> None:
+        existing = _existing(batch)
+        now = timezone.now()
+        fresh: list[_Ready] = []
+        changed: list[Prediction] = []
+        for one in batch:
+            before = existing.get(one.key)
+            if before is None:
+                fresh.append(one)
+            elif all(getattr(before, name) == getattr(one.prediction, name) for name in CONTENT):
+                loaded.unchanged += 1
+                continue
+            else:
+                self._count(before, one.place, -1)
+                one.prediction.id = before.id
+                changed.append(one.prediction)
+            self._count(one.prediction, one.place, 1)
+        bulk.insert(Prediction, PREDICTION_COLUMNS, [_values(one.prediction, now) for one in fresh])
+        if changed:
+            Prediction.objects.bulk_update(changed, CONTENT, batch_size=300)
+        loaded.created += len(fresh)
+        loaded.updated += len(changed)
+
+    def _count(self, prediction: Prediction, place: _Place, sign: int) -> None:
+        self.changes.add(prediction, started_at=place.started_at, channel=place.channel, cohort=place.cohort, sign=sign)
+
+
+def _places(external_ids: Iterable[str]) -> dict[str, _Place]:
+    found = Conversation.objects.filter(external_id__in=list(set(external_ids)))
+    columns = found.values_list("external_id", "id", "turn_count", "started_at", "channel", "cohort")
+    return {
+        name: _Place(key, turns, started_at, channel, cohort)
+        for name, key, turns, started_at, channel, cohort in columns
+    }
+
+
+def _existing(batch: Sequence[_Ready]) -> dict[tuple[int, int, int], Prediction]:
+    by_version: dict[int, set[int]] = defaultdict(set)
+    for one in batch:
+        by_version[one.prediction.version_id].add(one.place.id)
+    return {
+        (version, row.conversation_id, row.turn): row
+        for version, units in by_version.items()
+        for row in Prediction.objects.filter(version=version, conversation__in=units)
+    }
+
+
+def _values(row: Prediction, now: datetime) -> tuple[Any, ...]:
+    probabilities = None if row.probabilities is None else rows.json_text(row.probabilities, "probabilities")
+    return (
+        row.version_id, row.conversation_id, row.turn, row.value, row.number, row.status, row.score, probabilities,
+        row.rationale, row.seconds, row.cost, bulk.at(row.predicted_at), bulk.at(now),
+        rows.json_text(row.metadata, "metadata") if row.metadata else "{}",
+    )  # fmt: skip
+
+
+def _wrong_probabilities(given: Mapping[str, Any], signal: KnownSignal) -> str | None:
+    """What is wrong with the probabilities of a prediction, if so; those of several labels need not add up."""
+    if signal.scale.kind == "interval":
+        return "are for signals with categories; an interval signal has none"
+    for category, chance in given.items():
+        if category not in signal.scale.values:
+            return f"{category!r} is not one of the categories of {signal.slug}"
+        if isinstance(chance, bool) or not isinstance(chance, int | float) or not 0 <= chance <= 1:
+            return f"of {category!r} must be a number between 0 and 1, is {chance!r}"
+    total = sum(given.values())
+    if signal.scale.kind != "multilabel" and abs(total - 1) > TOLERANCE:
+        return f"must sum to 1; their sum is {total:.4g}"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeRow:
+    """An outcome as the contract has it."""
+
+    conversation: str
+    customer: str
+    kind: str
+    value: float
+    at: datetime | None
+    metadata: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        """What makes an outcome the same one: whose, which kind, when."""
+        parts = [self.conversation, self.customer, self.kind, self.at.isoformat() if self.at else ""]
+        return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()
+
+
+def _outcome_row(data: Mapping[str, Any]) -> OutcomeRow:
+    kind = rows.text(data, "kind", required=True)
+    if kind not in Outcome.Kind.values:
+        raise FieldRefused("kind", f"{kind!r} is not one of {', '.join(Outcome.Kind.values)}")
+    if data.get("value") is None:
+        raise FieldRefused("value", "is required: it is missing")
+    value = 1.0 if data["value"] is True else 0.0 if data["value"] is False else data["value"]
+    row = OutcomeRow(
+        conversation=rows.text(data, "conversation"),
+        customer=rows.text(data, "customer", limit=200),
+        kind=kind,
+        value=rows.finite(value, "value"),
+        at=rows.moment(data, "at"),
+        metadata=rows.metadata(data, OUTCOME_FIELDS),
+    )
+    if not row.conversation and not row.customer:
+        raise FieldRefused("conversation", "is required where there is no customer: one of them must be named")
+    return row
+
+
+def outcomes(*, records: Iterable[Record | RowError], partial: bool = False) -> Loaded:
+    """Store verified outcomes of conversations or customers."""
+    return load(
+        records,
+        Kind(
+            parse=_outcome_row, key=lambda row: row.key, key_field="kind", check=_check_outcomes, write=_write_outcomes
+        ),
+        partial=partial,
+    )
+
+
+def _check_outcomes(batch: Sequence[tuple[int, OutcomeRow]]) -> list[tuple[OutcomeRow, _Place | None] | RowError]:
+    places = _places(row.conversation for _, row in batch if row.conversation)
+    ready: list[tuple[OutcomeRow, _Place | None] | RowError] = []
+    for line, row in batch:
+        if row.conversation and row.conversation not in places:
+            ready.append(RowError(line, "conversation", f"there is no conversation {row.conversation!r}"))
+        else:
+            ready.append((row, places.get(row.conversation)))
+    return ready
+
+
+def _write_outcomes(batch: Sequence[tuple[OutcomeRow, _Place | None]], loaded: Loaded) -> None:
+    existing = {row.key: row for row in Outcome.objects.filter(key__in=[row.key for row, _ in batch])}
+    fresh, changed = [], []
+    for row, place in batch:
+        before = existing.get(row.key)
+        if before is None:
+            fresh.append(
+                Outcome(
+                    key=row.key,
+                    conversation_id=place.id if place else None,
+                    customer=row.customer,
+                    kind=row.kind,
+                    value=row.value,
+                    at=row.at,
+                    metadata=row.metadata,
+                )
+            )
+        elif (before.value, before.metadata) == (row.value, row.metadata):
+            loaded.unchanged += 1
+        else:
+            before.value, before.metadata = row.value, row.metadata
+            changed.append(before)
+    Outcome.objects.bulk_create(fresh, batch_size=500)
+    Outcome.objects.bulk_update(changed, ["value", "metadata"], batch_size=300)
+    loaded.created += len(fresh)
+    loaded.updated += len(changed)
