@@ -6,8 +6,10 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from calibration import urls as calibration
-from cxlab import probes
+from cxlab import probes, schema
 from labeling import urls as labeling
+
+__all__ = ["handler404", "schema", "urlpatterns"]
 
 urlpatterns = [
     *calibration.pages,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
+from labeling.api import signals
 from labeling.views import people
 
 pages: list[URLPattern] = [
@@ -11,4 +12,7 @@ pages: list[URLPattern] = [
     path("sign-out/", people.sign_out, name="sign-out"),
 ]
 
-api: list[URLPattern] = []
+api: list[URLPattern] = [
+    path("signals/", signals.Signals.as_view()),
+    path("signals/<slug:slug>/", signals.OneSignal.as_view()),
+]
