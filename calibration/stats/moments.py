@@ -1,0 +1,277 @@
+"""Agreement on an interval scale from sums of powers: bias, errors, correlation, Lin's coefficient, alpha.
+
+Gold x and answer y enter only through Σw·xᵃ·yᵇ up to the fourth power, and the same with w². Every statistic here is a
+smooth function of the means of x, y, x², y² and xy; its influence is a polynomial of second degree, so that its
+variance needs no more than the fourth powers. However many labels there are, a slice is some thirty numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from calibration.stats import intervals
+from calibration.stats.estimate import Estimate, StatisticsError
+from calibration.stats.tables import Array, kish
+
+MOMENTS = "linearised from moments, t"
+FISHER = "fisher z of the linearised error"
+TRANSFERRED = "linearised from moments, transferred wilson"
+# The functions of one pair whose means everything is made of: x, y, x², y², xy.
+BASIS = ((1, 0), (0, 1), (2, 0), (0, 2), (1, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Sums over the pairs of one slice; `s1[a, b]` is Σw·xᵃ·yᵇ, `s2[a, b]` is Σw²·xᵃ·yᵇ, for a + b ≤ 4.
+
+    x and y are counted from `centre`. `absolute` is Σw·|x−y|, `span` the range of the scale where it has one.
+    """
+
+    n: int
+    s1: Array
+    s2: Array
+    absolute: float
+    centre: float = 0.0
+    span: float | None = None
+
+    def __post_init__(self) -> None:
+        for array in (self.s1, self.s2):
+            if array.shape != (5, 5) or not np.isfinite(array).all():
+                raise StatisticsError("moments must be finite, up to the fourth power")
+
+    @classmethod
+    def from_sums(cls, n: int, s1: float, s2: float, sums: Mapping[str, float], span: float | None = None) -> Moments:
+        """From sums named "ab" and "wab", as the database adds them up."""
+        powers, squares = np.zeros((5, 5)), np.zeros((5, 5))
+        powers[0, 0], squares[0, 0] = s1, s2
+        for a in range(5):
+            for b in range(5 - a):
+                if a + b:
+                    powers[a, b], squares[a, b] = sums[f"{a}{b}"], sums[f"w{a}{b}"]
+        return cls(n, powers, squares, sums["abs"], sums["centre"], span)
+
+    @classmethod
+    def from_pairs(
+        cls, x: Array, y: Array, weights: Array | None = None, centre: float = 0.0, span: float | None = None
+    ) -> Moments:
+        """From the pairs themselves."""
+        w = np.ones(len(x)) if weights is None else weights
+        u, v = x - centre, y - centre
+        powers, squares = np.zeros((5, 5)), np.zeros((5, 5))
+        for a in range(5):
+            for b in range(5 - a):
+                product = u**a * v**b
+                powers[a, b], squares[a, b] = (w * product).sum(), (w * w * product).sum()
+        return cls(len(x), powers, squares, float((w * np.abs(x - y)).sum()), centre, span)
+
+    def __add__(self, other: Moments) -> Moments:
+        if self.centre != other.centre:
+            raise StatisticsError("moments around different centres do not add up")
+        sums = (self.s1 + other.s1, self.s2 + other.s2, self.absolute + other.absolute)
+        return Moments(self.n + other.n, *sums, self.centre, self.span)
+
+    @property
+    def effective_n(self) -> float:
+        """Kish's effective number of labels."""
+        return kish(self.n, float(self.s1[0, 0]), float(self.s2[0, 0]))
+
+    @property
+    def means(self) -> Array:
+        """Weighted means of x, y, x², y², xy."""
+        return np.array([self.s1[power] for power in BASIS]) / (self.s1[0, 0] or 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalSummary:
+    """Every statistic of one slice by name, and the constant answer that errs least."""
+
+    estimates: dict[str, Estimate]
+    constant: float | None
+    constant_rmse: float | None
+    n: int
+    effective_n: float
+
+
+def summarise(moments: Moments, confidence: float = 0.95) -> IntervalSummary:
+    """Bias, mean absolute and root mean square error, Pearson's r, Lin's coefficient and Krippendorff's alpha."""
+    if moments.n == 0:
+        names = ("bias", "mae", "rmse", "pearson", "lin", "alpha")
+        return IntervalSummary({name: Estimate.undefined("no_items") for name in names}, None, None, 0, 0.0)
+    x, _, xx, _, _ = moments.means
+    estimates = {
+        "bias": bias(moments, confidence),
+        "mae": mean_absolute_error(moments, confidence),
+        "rmse": root_mean_square_error(moments, confidence),
+        "pearson": pearson(moments, confidence),
+        "lin": lin(moments, confidence),
+        "alpha": alpha(moments, confidence),
+    }
+    spread = float(np.sqrt(max(xx - x * x, 0.0)))
+    return IntervalSummary(estimates, float(x + moments.centre), spread, moments.n, moments.effective_n)
+
+
+def bias(moments: Moments, confidence: float = 0.95) -> Estimate:
+    """Mean of answer minus gold."""
+    x, y, *_ = moments.means
+    return _estimate(moments, float(y - x), np.array([-1.0, 1, 0, 0, 0]), confidence)
+
+
+def root_mean_square_error(moments: Moments, confidence: float = 0.95) -> Estimate:
+    """Root of the mean squared error."""
+    squared = _squared_error(moments)
+    if squared <= 0:
+        return _estimate(moments, 0.0, np.zeros(5), confidence, floor=0.0)
+    root = float(np.sqrt(squared))
+    return _estimate(moments, root, np.array([0.0, 0, 1, 1, -2]) / (2 * root), confidence, floor=0.0)
+
+
+def mean_absolute_error(moments: Moments, confidence: float = 0.95) -> Estimate:
+    """Mean absolute error; its variance is that of |x−y|, whose square is (x−y)²."""
+    weight = moments.s1[0, 0]
+    value = moments.absolute / weight
+    squared = _squared_error(moments)
+    variance = max(squared - value**2, 0.0) / max(moments.effective_n - 1, 1.0)
+    half = _critical(moments, confidence) * float(np.sqrt(variance))
+    low, high = max(value - half, 0.0), value + half
+    error = float(np.sqrt(variance))
+    return Estimate(value, low, high, MOMENTS, moments.n, moments.effective_n, confidence, None, error)
+
+
+def pearson(moments: Moments, confidence: float = 0.95) -> Estimate:
+    """Pearson's correlation."""
+    x, y, xx, yy, xy = moments.means
+    vx, vy, c = xx - x * x, yy - y * y, xy - x * y
+    if not _varies(moments, vx) or not _varies(moments, vy):
+        return Estimate.undefined("one_category", n=moments.n)
+    root = float(np.sqrt(vx * vy))
+    r = float(c / root)
+    by_vx, by_vy, by_c = -r / (2 * vx), -r / (2 * vy), 1 / root
+    gradient = np.array([-2 * x * by_vx - y * by_c, -2 * y * by_vy - x * by_c, by_vx, by_vy, by_c])
+    return _correlation(moments, r, gradient, confidence)
+
+
+def lin(moments: Moments, confidence: float = 0.95) -> Estimate:
+    """Lin's concordance coefficient (1989): 1 only where every answer equals its gold."""
+    x, y, xx, yy, xy = moments.means
+    covariance, total = xy - x * y, xx - x * x + yy - y * y + (x - y) ** 2
+    if not _varies(moments, total):
+        return Estimate.undefined("one_category", n=moments.n)
+    value = float(2 * covariance / total)
+    d_covariance = np.array([-y, -x, 0.0, 0.0, 1.0])
+    d_total = np.array([-2 * y, -2 * x, 1.0, 1.0, 0.0])
+    gradient = 2 * d_covariance / total - value * d_total / total
+    return _correlation(moments, value, gradient, confidence)
+
+
+def alpha(moments: Moments, confidence: float = 0.95) -> Estimate:
+    """Krippendorff's alpha at the interval level, gold and classifier as the two raters.
+
+    Observed disagreement is E(x−y)², expected that of any two of the 2n ratings; the factor (2n−1)/(2n) makes the
+    second free of pairing a rating with itself. The interval is Wilson's on the observed disagreement as a share of the
+    greatest one possible, at the size that the linearised variance stands for.
+    """
+    parts = _alpha_parts(moments)
+    if parts is None:
+        return Estimate.undefined("one_category", n=moments.n)
+    value, observed, expected, factor, variance = parts
+    scale = _span(moments) ** 2
+    share = min(observed / scale, 1.0)
+    usable = share * (1 - share) > 0 and variance > 0
+    size = share * (1 - share) / (variance * (expected / scale) ** 2) if usable else moments.effective_n
+    critical = intervals.t_quantile(confidence, np.asarray(moments.n - 1.0))
+    least, most = (float(a) for a in intervals.wilson_limits(np.asarray(share), np.asarray(size), critical))
+    low, high = (max(1 - factor * limit * scale / expected, -1.0) for limit in (most, least))
+    if moments.n < 2:
+        low, high = -1.0, 1.0
+    error = float(np.sqrt(variance))
+    bounds = min(low, value), max(min(high, 1.0), value)
+    return Estimate(value, *bounds, TRANSFERRED, moments.n, moments.effective_n, confidence, None, error)
+
+
+def trust_p(moments: Moments, bar: float) -> float:
+    """One-sided p of "alpha is at most the bar", by the linearised error."""
+    parts = _alpha_parts(moments)
+    if parts is None or moments.n < 2:
+        return 1.0
+    value, variance = parts[0], parts[-1]
+    if variance <= 0:
+        return 0.0 if value > bar else 1.0
+    return float(special.stdtr(moments.n - 1, -(value - bar) / np.sqrt(variance)))
+
+
+def _alpha_parts(moments: Moments) -> tuple[float, float, float, float, float] | None:
+    """Value, observed and expected disagreement, the small-sample factor, and the variance of alpha."""
+    x, y, xx, yy, _ = moments.means
+    mean = (x + y) / 2
+    expected = float(xx + yy - 2 * mean**2)
+    if not _varies(moments, expected):
+        return None
+    observed, factor = _squared_error(moments), 1 - 1 / (2 * moments.n)
+    d_observed = np.array([0.0, 0, 1, 1, -2])
+    d_expected = np.array([-2 * mean, -2 * mean, 1, 1, 0])
+    gradient = -factor * (d_observed / expected - observed * d_expected / expected**2)
+    return 1 - factor * observed / expected, observed, expected, factor, _variance(moments, gradient)
+
+
+def _squared_error(moments: Moments) -> float:
+    _, _, xx, yy, xy = moments.means
+    return float(max(xx + yy - 2 * xy, 0.0))
+
+
+def _span(moments: Moments) -> float:
+    """The range of the scale; where it has none, six standard deviations of all ratings, or what the errors need."""
+    if moments.span:
+        return moments.span
+    x, y, xx, yy, _ = moments.means
+    pooled = (xx + yy) / 2 - ((x + y) / 2) ** 2
+    return float(max(6 * np.sqrt(max(pooled, 0.0)), np.sqrt(_squared_error(moments)))) or 1.0
+
+
+def _varies(moments: Moments, spread: float) -> bool:
+    """Whether a variance is more than the rounding of its terms."""
+    _, _, xx, yy, _ = moments.means
+    return bool(spread > 1e-12 * max(xx + yy, 1e-300))
+
+
+def _variance(moments: Moments, gradient: Array) -> float:
+    """Linearised variance n/(n−1)·Σw²·IF²/(Σw)², with IF the gradient times (the basis minus its means)."""
+    constant = -float(gradient @ moments.means)
+    powers, factors = [(0, 0), *BASIS], [constant, *gradient.tolist()]
+    squares = sum(
+        f * g * moments.s2[p[0] + q[0], p[1] + q[1]]
+        for p, f in zip(powers, factors, strict=True)
+        for q, g in zip(powers, factors, strict=True)
+    )
+    correction = moments.n / max(moments.n - 1, 1)
+    return max(float(correction * squares / moments.s1[0, 0] ** 2), 0.0)
+
+
+def _critical(moments: Moments, confidence: float) -> float:
+    return float(intervals.t_quantile(confidence, np.asarray(moments.n - 1.0)))
+
+
+def _estimate(
+    moments: Moments, value: float, gradient: Array, confidence: float, floor: float | None = None
+) -> Estimate:
+    error = float(np.sqrt(_variance(moments, gradient)))
+    half = _critical(moments, confidence) * error
+    low = value - half if floor is None else max(value - half, floor)
+    return Estimate(value, low, value + half, MOMENTS, moments.n, moments.effective_n, confidence, None, error)
+
+
+def _correlation(moments: Moments, value: float, gradient: Array, confidence: float) -> Estimate:
+    """A coefficient within -1..1, its limits by Fisher's z; a perfect one has no width to transform."""
+    error = float(np.sqrt(_variance(moments, gradient)))
+    value = float(np.clip(value, -1.0, 1.0))
+    slope = 1 - value**2
+    low, high = value, value
+    if moments.n < 3:
+        low, high = -1.0, 1.0
+    elif slope > 1e-12:
+        half = _critical(moments, confidence) * error / slope
+        low, high = (float(np.tanh(np.arctanh(value) + side * half)) for side in (-1, 1))
+    return Estimate(value, low, high, FISHER, moments.n, moments.effective_n, confidence, None, error)
