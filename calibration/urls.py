@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from calibration.api import bulk, classifiers, conversations
+from calibration.api import bulk, classifiers, conversations, traces
 from calibration.views import overview
 
 pages: list[URLPattern] = [
     path("", overview.home, name="home"),
+]
+
+# Where trace exporters post, under the paths that they have built in.
+exporters: list[URLPattern] = [
+    path("v1/traces", traces.Traces.as_view()),
+    path("tracer/v1/traces", traces.Traces.as_view()),
+    path("tracer/observation-span/create_otel_span/", traces.Traces.as_view()),
 ]
 
 api: list[URLPattern] = [

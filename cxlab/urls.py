@@ -14,6 +14,7 @@ __all__ = ["handler404", "schema", "urlpatterns"]
 urlpatterns = [
     *calibration.pages,
     *labeling.pages,
+    *calibration.exporters,
     path("api/v1/", include(calibration.api + labeling.api)),
     path("api/schema/", SpectacularAPIView.as_view(), name="api-schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="api-schema"), name="api-docs"),
