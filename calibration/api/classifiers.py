@@ -16,7 +16,7 @@ from calibration.models import Classifier, ClassifierVersion
 
 
 class VersionSerializer(serializers.ModelSerializer[ClassifierVersion]):
-    parent = serializers.SlugRelatedField[ClassifierVersion](slug_field="version", read_only=True)
+    parent: Any = serializers.SlugRelatedField[ClassifierVersion](slug_field="version", read_only=True)
 
     class Meta:
         model = ClassifierVersion
@@ -27,7 +27,7 @@ class VersionSerializer(serializers.ModelSerializer[ClassifierVersion]):
 
 class ClassifierSerializer(serializers.ModelSerializer[Classifier]):
     signal = serializers.SlugRelatedField[Any](slug_field="slug", read_only=True)
-    versions = VersionSerializer(many=True)
+    versions: Any = VersionSerializer(many=True)
 
     class Meta:
         model = Classifier

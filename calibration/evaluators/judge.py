@@ -130,12 +130,16 @@ class Judge:
         asked: dict[str, Any] = {"model": self.model, "messages": [{"role": "user", "content": prompt}], **self.options}
         if self.constrained:
             try:
-                return self.client.chat.completions.create(**asked, response_format=self._schema())
+                return self._create(**asked, response_format=self._schema())
             except openai.BadRequestError as error:
                 if "response_format" not in str(error):
                     raise
                 self.constrained = False  # this endpoint cannot constrain: the prompt asks for JSON anyway
-        return self.client.chat.completions.create(**asked)
+        return self._create(**asked)
+
+    def _create(self, **asked: Any) -> Any:
+        create: Any = self.client.chat.completions.create
+        return create(**asked)
 
     def _schema(self) -> dict[str, Any]:
         one: dict[str, Any] = {"type": "string", "enum": list(self.scale.values)}
