@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
 from django.db import connection
+from django.db.backends.sqlite3.base import DatabaseWrapper
+
+from labeling import triggers
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 
@@ -15,6 +20,23 @@ SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 def plain_static_files() -> None:
     """Pages in tests name static files as they lie there: nothing has to be collected first."""
     settings.STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def tables_can_be_emptied() -> Iterator[None]:
+    """Tests that commit are followed by a flush, which on SQLite is a DELETE: the triggers step aside for it."""
+    guards = (*triggers.LABELING, *triggers.CALIBRATION)
+    operations = DatabaseWrapper.ops_class
+    plain = operations.sql_flush
+
+    def sql_flush(self: Any, *args: Any, **kwargs: Any) -> list[str]:
+        aside = [statement for guard in guards for statement in guard.drop("sqlite")]
+        back = [statement for guard in guards for statement in guard.create("sqlite")]
+        return [*aside, *plain(self, *args, **kwargs), *back]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(operations, "sql_flush", sql_flush)
+        yield
 
 
 @pytest.fixture
