@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from calibration.stats import agreement, human, intervals, paired
+from calibration.stats import agreement, human, intervals, multiplicity, paired
 from calibration.stats.summary import measure as summary_measure
 from calibration.stats.summary import summarise
 from calibration.stats.tables import ConfusionTable, PairedTable, StratifiedTable, Stratum
@@ -177,3 +177,12 @@ def square_kind(given: dict[str, Any]) -> dict[str, Any]:
         "bhapkar": bhapkar.statistic,
         "bhapkar_p": bhapkar.p,
     }
+
+
+@kind("multiplicity")
+def multiplicity_kind(given: dict[str, Any]) -> dict[str, Any]:
+    answer: dict[str, Any] = {}
+    for name in ("holm", "benjamini_hochberg", "benjamini_yekutieli"):
+        found = getattr(multiplicity, name)(given["p"], given["alpha"])
+        answer |= {f"{name}_reject": list(found.reject), f"{name}_adjusted": list(found.adjusted)}
+    return answer

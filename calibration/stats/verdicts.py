@@ -1,0 +1,230 @@
+"""From an interval and a bar to a word: trusted, untrusted or unproven; and how many labels would settle it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from calibration.stats import intervals
+from calibration.stats.agreement import Measure
+from calibration.stats.estimate import Estimate, StatisticsError
+from calibration.stats.intervals import Stack
+from calibration.stats.multiplicity import benjamini_hochberg
+from calibration.stats.summary import estimate_all, measure
+from calibration.stats.tables import Array, ConfusionTable
+
+TRUSTED, UNTRUSTED, UNPROVEN = "trusted", "untrusted", "unproven"
+# Gold of a size planned beforehand is judged at the first level; gold that grew because a verdict was unproven at the
+# second, for every further look is another chance to be lucky.
+PLANNED_CONFIDENCE, GROWN_CONFIDENCE = 0.95, 0.99
+FEWEST_ITEMS, FEWEST_MINORITY = 30, 5
+# AC2 falls below its interval too often in small samples.
+FEWEST_ITEMS_OF = {"ac2": 100}
+FALSE_DISCOVERY_RATE = 0.05
+MOST_LABELS = 5000
+NEAREST_GAP = 0.02
+POWER_QUANTILE = 0.84
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A word with its reason.
+
+    Reasons: `clears_bar`, `below_bar`, `spans_bar`, `too_few_items`, `other_slices` (its own interval clears the bar,
+    but not after allowing for the other slices looked at), or why the statistic is undefined. `labels_needed` are
+    further labels for a decision with 80 % power, `MOST_LABELS` meaning "that many or more"; None where nothing can be
+    said; the range is that over the value plus and minus a standard error.
+    """
+
+    word: str
+    reason: str
+    labels_needed: int | None = 0
+    labels_needed_range: tuple[int, int] | None = None
+    p: float | None = None
+    adjusted_p: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """A slice's value drawn towards the mean of all slices; `weight` is what remains of its own value. Display only."""
+
+    value: float | None
+    weight: float
+
+
+def minority(table: ConfusionTable) -> int:
+    """Gold labels outside the category that gold and classifier use most."""
+    shares = table.shares
+    largest = int(np.argmax(shares.sum(0) + shares.sum(1)))
+    return table.total - int(table.gold_counts[largest])
+
+
+def verdict(
+    found: Estimate,
+    bar: float,
+    n: int,
+    minority_n: int,
+    *,
+    statistic: str = "kappa",
+    p: float | None = None,
+    adjusted_p: float | None = None,
+    slices: int = 1,
+) -> Verdict:
+    """The verdict on one slice; with `slices` > 1, trust needs the adjusted p value below the false discovery rate."""
+    if not math.isfinite(bar):
+        raise StatisticsError(f"a bar must be finite, not {bar!r}")
+    if found.value is None:
+        return Verdict(UNPROVEN, found.reason or "no_items", too_few_needed(n, minority_n, statistic))
+    if n < FEWEST_ITEMS_OF.get(statistic, FEWEST_ITEMS) or minority_n < FEWEST_MINORITY:
+        enough = too_few_needed(n, minority_n, statistic)
+        return Verdict(UNPROVEN, "too_few_items", enough, p=p, adjusted_p=adjusted_p)
+    if found.high is not None and found.high < bar:
+        return Verdict(UNTRUSTED, "below_bar", p=p, adjusted_p=adjusted_p)
+    clears = found.low is not None and found.low >= bar
+    if clears and (slices < 2 or (adjusted_p is not None and adjusted_p <= FALSE_DISCOVERY_RATE)):
+        return Verdict(TRUSTED, "clears_bar", p=p, adjusted_p=adjusted_p)
+    needed, around = labels_needed(found, bar, slices=slices if clears else 1)
+    return Verdict(UNPROVEN, "other_slices" if clears else "spans_bar", needed, around, p, adjusted_p)
+
+
+def too_few_needed(n: int, minority_n: int, statistic: str = "kappa") -> int:
+    """Further labels until the smallest numbers for a verdict are likely reached, at the present mix."""
+    fewest = FEWEST_ITEMS_OF.get(statistic, FEWEST_ITEMS)
+    share = max(minority_n, 0.5) / max(n, 1)
+    for_minority = math.ceil(FEWEST_MINORITY / share) - n if n and minority_n < FEWEST_MINORITY else 0
+    return min(max(fewest - n, for_minority, 1), MOST_LABELS)
+
+
+def labels_needed(found: Estimate, bar: float, *, slices: int = 1) -> tuple[int | None, tuple[int, int] | None]:
+    """Further labels for a decision, ((z + .84) s / gap)**2 less those at hand, and its range over one standard error.
+
+    With several slices z allows for all of them (Bonferroni, of which Benjamini-Hochberg is the milder relative).
+    """
+    error = _error(found)
+    if found.value is None or error is None:
+        return None, None
+    z = float(special.ndtri(1 - min(0.025, FALSE_DISCOVERY_RATE / max(slices, 1))))
+
+    def further(value: float) -> int:
+        gap = abs(value - bar)
+        if gap < NEAREST_GAP:
+            return MOST_LABELS
+        whole = found.n * ((z + POWER_QUANTILE) * error / gap) ** 2
+        return min(max(math.ceil(whole) - found.n, 1), MOST_LABELS)
+
+    low, high = found.value - error, found.value + error
+    ends = [further(low), further(high), further(found.value)]
+    most = MOST_LABELS if low <= bar <= high else max(ends)
+    return ends[2], (min(ends), most)
+
+
+def _error(found: Estimate) -> float | None:
+    """The standard error; where no label disagreed, the one that the interval stands for."""
+    if found.standard_error:
+        return found.standard_error
+    half = found.half_width
+    return None if half is None else half / intervals.normal_quantile(found.confidence)
+
+
+def trust_p(statistic: str, chosen: Measure, cells: Stack, bar: float) -> Array:
+    """Half the smallest 1 - confidence at which the lower limit clears the bar, for each table, in closed form.
+
+    Wilson's limit is an inverted score test: the limit equals the bar at the test's own critical value.
+    """
+    p = _score_p(chosen, cells, bar, normal=False)
+    unequal = intervals.weights_differ(cells)
+    if unequal.any():
+        p = np.where(unequal, np.maximum(p, _score_p(chosen, intervals.half_a_miss(cells), bar, normal=False)), p)
+    if statistic == "accuracy":
+        p = np.where(unequal, p, _score_p(chosen, cells, bar, normal=True))
+    return np.where(cells.labels > 1, p, 1.0)
+
+
+def _score_p(chosen: Measure, cells: Stack, bar: float, *, normal: bool) -> Array:
+    """One-sided p of "at most the bar" by the score test on the observed disagreement; normal for even accuracy."""
+    parts = chosen(cells.shares, cells.labels)
+    variance = intervals.with_replacement(cells)(parts)
+    size = cells.labels if normal else intervals.effective_size(parts, variance, cells.kish)
+    allowed = parts.expected * (1 - bar) / np.where(parts.factor > 0, parts.factor, 1.0)
+    spread = allowed * (1 - allowed)
+    inside = parts.defined & (spread > 0) & (size > 0)
+    score = (allowed - parts.observed) * np.sqrt(size / np.where(inside, spread, 1.0))
+    freedom = np.maximum(cells.labels - 1, 1.0)
+    p = special.ndtr(-score) if normal else special.stdtr(freedom, -score)
+    return np.where(inside, p, np.where(parts.defined & (allowed >= 1), 0.0, 1.0))
+
+
+def verdicts(
+    statistic: str,
+    tables: Sequence[ConfusionTable],
+    bar: float,
+    *,
+    scale: str = "nominal",
+    scores: Sequence[float] | None = None,
+    confidence: float = PLANNED_CONFIDENCE,
+) -> list[Verdict]:
+    """The verdicts on all slices of a report; with more than one, trust needs Benjamini-Hochberg as well.
+
+    Slices with too few items take part in no test and cost the others nothing.
+    """
+    if not tables:
+        return []
+    found = estimate_all(statistic, tables, scale=scale, scores=scores, confidence=confidence)
+    chosen = measure(statistic, tables[0].size, scale=scale, scores=scores)
+    p_values = trust_p(statistic, chosen, intervals.stack(list(tables)), bar).tolist()
+    minorities = [minority(table) for table in tables]
+    fewest = FEWEST_ITEMS_OF.get(statistic, FEWEST_ITEMS)
+    tested = [
+        i
+        for i, estimate in enumerate(found)
+        if estimate.defined and estimate.n >= fewest and minorities[i] >= FEWEST_MINORITY
+    ]
+    adjusted = dict(zip(tested, benjamini_hochberg([p_values[i] for i in tested]).adjusted, strict=True))
+    return [
+        verdict(
+            estimate,
+            bar,
+            estimate.n,
+            minorities[i],
+            statistic=statistic,
+            p=p_values[i] if estimate.defined else None,
+            adjusted_p=adjusted.get(i),
+            slices=len(tested),
+        )
+        for i, estimate in enumerate(found)
+    ]
+
+
+def pool(found: Sequence[Estimate]) -> list[Pooled]:
+    """Each slice's value shrunk towards the common mean (DerSimonian and Laird 1986): less noise in thin slices.
+
+    Shown beside the raw value and used to plan; a verdict never rests on it.
+    """
+    known = [(e.value, error**2) for e in found if e.value is not None and (error := _error(e))]
+    if len(known) < 2:
+        return [Pooled(e.value, 1.0) for e in found]
+    values, variances = (np.array(column) for column in zip(*known, strict=True))
+    between = between_variance(values, variances)
+    weights = 1 / (variances + between)
+    mean = float(weights @ values / weights.sum())
+    return [_shrunk(e, mean, between) for e in found]
+
+
+def between_variance(values: Array, variances: Array) -> float:
+    """DerSimonian and Laird's moment estimate of how much slices truly differ."""
+    weights = 1 / variances
+    mean = weights @ values / weights.sum()
+    excess = weights @ (values - mean) ** 2 - (len(values) - 1)
+    return max(float(excess / (weights.sum() - weights @ weights / weights.sum())), 0.0)
+
+
+def _shrunk(found: Estimate, mean: float, between: float) -> Pooled:
+    error = _error(found)
+    if found.value is None or not error:
+        return Pooled(found.value, 1.0)
+    weight = between / (between + error**2)
+    return Pooled(weight * found.value + (1 - weight) * mean, weight)
