@@ -200,7 +200,12 @@ def trust_p(moments: Moments, bar: float) -> float:
     value, variance = parts[0], parts[-1]
     if variance <= 0:
         return 0.0 if value > bar else 1.0
-    return float(special.stdtr(moments.n - 1, -(value - bar) / np.sqrt(variance)))
+    return upper_tail((value - bar) / float(np.sqrt(variance)), moments.n - 1)
+
+
+def upper_tail(t: float, freedom: int) -> float:
+    """Chance that Student's t lies above `t`."""
+    return float(special.stdtr(max(freedom, 1), -t))
 
 
 def _alpha_parts(moments: Moments) -> tuple[float, float, float, float, float] | None:

@@ -1,0 +1,130 @@
+"""A report as text: a table for the terminal, Markdown for a pull request, CSV for a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from calibration import sentences
+
+STATISTICS = ("accuracy", "kappa", "weighted_kappa", "alpha", "ac1", "human_alpha")
+INTERVAL_STATISTICS = ("alpha", "lin", "pearson", "mae", "bias", "human_alpha")
+NONE = "–"
+# A cell that begins so would be run as a formula by a spreadsheet.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def statistics_of(document: dict[str, Any]) -> tuple[str, ...]:
+    """What the signal's scale has."""
+    if document["scale"] == "interval":
+        return INTERVAL_STATISTICS
+    if document["scale"] in ("binary", "ordinal"):
+        return STATISTICS
+    return tuple(name for name in STATISTICS if name != "weighted_kappa")
+
+
+def table(document: dict[str, Any]) -> str:
+    """Columns aligned with spaces, after the sentence and the citation."""
+    header, rows = _grid(document)
+    widths = [max(len(line[i]) for line in (header, *rows)) for i in range(len(header))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in (header, ["-" * width for width in widths], *rows)
+    ]
+    return "\n".join([document["sentence"], citation(document), "", *lines, *_footer(document)])
+
+
+def markdown(document: dict[str, Any]) -> str:
+    header, rows = _grid(document)
+    lines = [header, ["---"] * len(header), *rows]
+    body = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+    title = f"### {document['classifier']} against {document['dataset']}"
+    return "\n".join([title, "", document["sentence"], "", citation(document), "", *body, *_footer(document)])
+
+
+def as_csv(document: dict[str, Any]) -> str:
+    """One line a slice; every statistic with its limits and, where it has none, the reason."""
+    names = statistics_of(document)
+    columns = [f"{name}{part}" for name in names for part in ("", "_low", "_high", "_reason")]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    fixed = ["dataset", "sha256", "classifier", "version", *document["by"], "n", "effective_n", "missing_predictions"]
+    writer.writerow([*fixed, *columns, "verdict", "reason", "labels_needed"])
+    for row in document["rows"]:
+        head = [document["dataset"], document["sha256"], document["classifier"], row["version"]]
+        slices = [row["slice"].get(name, "") for name in document["by"]]
+        values = [row[name].get(part, "") for name in names for part in ("value", "low", "high", "reason")]
+        tail = [row["verdict"], row["reason"], row["labels_needed"]]
+        cells = [*head, *slices, row["n"], row["effective_n"], row["missing_predictions"], *values, *tail]
+        writer.writerow([_safe(cell) for cell in cells])
+    return out.getvalue()
+
+
+def _safe(cell: Any) -> Any:
+    if cell is None:
+        return ""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
+
+
+def citation(document: dict[str, Any]) -> str:
+    """What the numbers rest on, on one line."""
+    bar, gold = document["bar"], document["gold"]
+    parts = [
+        f"{statistic_name(bar['statistic'])} at least {bar['at_least']:.2f}",
+        f"{document['dataset']} ({gold['items']:,} items, {gold['aggregation']}) sha256 {document['sha256'][:12]}",
+        f"{document['confidence']:.0%} intervals".replace("%", " %"),
+    ]
+    if document["by"]:
+        parts.append(f"Benjamini-Hochberg over {slice_count(document)} slices")
+    return " · ".join(parts)
+
+
+def slice_count(document: dict[str, Any]) -> int:
+    """Slices other than the whole, of one version."""
+    return len({tuple(row["slice"].items()) for row in document["rows"] if row["slice"]})
+
+
+def statistic_name(name: str) -> str:
+    return {"ac1": "AC1", "lin": "Lin's coefficient", "human_alpha": "human alpha"}.get(name, name.replace("_", " "))
+
+
+def number(found: dict[str, Any]) -> str:
+    """`0.66 [0.58, 0.73]`, or a dash."""
+    if found["value"] is None:
+        return NONE
+    if "low" not in found:
+        return f"{found['value']:.3f}"
+    return f"{found['value']:.3f} [{found['low']:.2f}, {found['high']:.2f}]"
+
+
+def _grid(document: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    names = statistics_of(document)
+    header = ["version", "slice", "n", *(statistic_name(name) for name in names), "verdict", "labels needed"]
+    rows = [
+        [
+            row["version"],
+            sentences.slice_name(row["slice"]),
+            str(row["n"]),
+            *(number(row[name]) for name in names),
+            row["verdict"] if row["reason"] != sentences.THIN else f"{row['verdict']} (too few)",
+            NONE if row["labels_needed"] is None else sentences.labels(row["labels_needed"]),
+        ]
+        for row in document["rows"]
+    ]
+    return header, rows
+
+
+def _footer(document: dict[str, Any]) -> Sequence[str]:
+    lines = []
+    worst = document["worst"]
+    if worst is not None:
+        name = sentences.slice_name(worst["slice"])
+        found = number(worst[worst["statistic"]])
+        lines += ["", f"worst slice: {name} ({worst['version']}): {statistic_name(worst['statistic'])} {found}"]
+    if document["missing_predictions"]:
+        failed = document["failed_predictions"]
+        tail = f", {failed} of them failed" if failed else ""
+        lines += ["", f"{document['missing_predictions']} gold units have no prediction{tail}"]
+    return lines
