@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
@@ -52,6 +53,15 @@ def make(*, user: User, name: str, scopes: list[str], expires_at: datetime | Non
         expires_at=expires_at,
     )
     return token, secret
+
+
+def expiry(text: str, *, now: datetime) -> datetime:
+    """The moment `12h`, `30d` or `8w` from now."""
+    match = re.fullmatch(r"([1-9]\d{0,4})([hdw])", text.strip())
+    if match is None:
+        raise Refused("bad_expiry", f"{text!r} is no time: write 12h, 30d or 8w", field="expires")
+    unit = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}[match[2]]
+    return now + int(match[1]) * unit
 
 
 def revoke(*, token: ApiToken, now: datetime) -> None:
