@@ -103,9 +103,18 @@ def accuracy() -> Measure:
     """Share of labels on the diagonal."""
 
     def parts(shares: Array, n: Array) -> Parts:
-        wrong = np.broadcast_to(1.0 - np.eye(shares.shape[-1]), shares.shape)
-        observed = (wrong * shares).sum(CELLS)
-        return Parts(1 - observed, observed, _ones(shares), _ones(shares), -_centred(wrong, shares), n > 0)
+        return mean_similarity(1.0 - np.eye(shares.shape[-1]))(shares, n)
+
+    return parts
+
+
+def mean_similarity(weights: Array) -> Measure:
+    """Observed agreement without correction for chance: 1 minus the mean disagreement."""
+
+    def parts(shares: Array, n: Array) -> Parts:
+        apart = np.broadcast_to(weights, shares.shape)
+        observed = (apart * shares).sum(CELLS)
+        return Parts(1 - observed, observed, _ones(shares), _ones(shares), -_centred(apart, shares), n > 0)
 
     return parts
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from calibration.stats import agreement, human, intervals, multiplicity, paired
+from calibration.stats import agreement, human, intervals, multiplicity, paired, scores
 from calibration.stats.summary import measure as summary_measure
 from calibration.stats.summary import summarise
 from calibration.stats.tables import ConfusionTable, PairedTable, StratifiedTable, Stratum
@@ -186,3 +186,15 @@ def multiplicity_kind(given: dict[str, Any]) -> dict[str, Any]:
         found = getattr(multiplicity, name)(given["p"], given["alpha"])
         answer |= {f"{name}_reject": list(found.reject), f"{name}_adjusted": list(found.adjusted)}
     return answer
+
+
+@kind("probabilities")
+def probabilities_kind(given: dict[str, Any]) -> dict[str, Any]:
+    found = scores.probabilities(given["probabilities"], given["outcome"], bins=given["bins"])
+    return {"brier": found.brier, "ece": found.ece, "log_loss": found.log_loss}
+
+
+@kind("concordance")
+def concordance_kind(given: dict[str, Any]) -> dict[str, Any]:
+    x, y = given["x"], given["y"]
+    return {"lin_ccc": scores.lin(x, y), "pearson": scores.pearson(x, y), "spearman": scores.spearman(x, y)}
