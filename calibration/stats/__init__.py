@@ -10,7 +10,7 @@ from calibration.stats.paired import difference, equivalence, mcnemar, non_infer
 from calibration.stats.planning import labels_for_half_width
 from calibration.stats.summary import Summary, estimate_all, summarise, summarise_all
 from calibration.stats.tables import ConfusionTable, PairedTable, StratifiedTable, Stratum
-from calibration.stats.verdicts import Verdict, pool, verdict, verdicts
+from calibration.stats.verdicts import Verdict, pool
 
 __all__ = [
     "ConfusionTable",
@@ -34,6 +34,4 @@ __all__ = [
     "pool",
     "summarise",
     "summarise_all",
-    "verdict",
-    "verdicts",
 ]
