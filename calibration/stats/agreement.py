@@ -228,16 +228,17 @@ def macro_f1() -> Measure:
     def parts(shares: Array, n: Array) -> Parts:
         rows, columns = _margins(shares)
         sums = rows + columns
-        hits = np.diagonal(shares, axis1=-2, axis2=-1)
-        scores = _divide(2 * hits, sums)
+        wrong = shares * (1.0 - np.eye(shares.shape[-1]))
+        lost = _divide(wrong.sum(-1) + wrong.sum(-2), sums)
+        scores = np.where(sums > 0, 1 - lost, 0.0)
         present = np.maximum((sums > 0).sum(-1), 1)
-        value = scores.sum(-1) / present
+        observed = lost.sum(-1) / present
         loss = _divide(scores, sums)
         gradient = 2 * np.eye(shares.shape[-1]) * _divide(np.ones(sums.shape), sums)[..., None, :] - _pairwise(
             loss, loss
         )
         influence = _centred(gradient / _wide(present), shares)
-        return Parts(value, 1 - value, _ones(shares), _ones(shares), influence, n > 0)
+        return Parts(1 - observed, observed, _ones(shares), _ones(shares), influence, n > 0)
 
     return parts
 

@@ -26,6 +26,8 @@ TRANSFERRED = "transferred wilson"
 STRATIFIED = "stratified, transferred wilson"
 # Below this relative difference weights count as equal: the noise of summing them in another order.
 EQUAL_WEIGHTS = 1e-9
+# A disagreement this small is the rounding of one that is none.
+ROUNDING = 1e-14
 
 
 def check_confidence(confidence: float) -> float:
@@ -149,7 +151,7 @@ def effective_size(parts: Parts, variance: Array, kish: Array) -> Array:
     """The even sample in which the observed disagreement alone would have the same variance."""
     spread = parts.observed * (1 - parts.observed)
     denominator = variance * parts.expected**2
-    usable = (spread > 0) & (denominator > 0)
+    usable = (spread > ROUNDING) & (denominator > 0)
     return np.where(usable, spread / np.where(usable, denominator, 1.0), kish)
 
 

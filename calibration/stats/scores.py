@@ -197,7 +197,10 @@ def icc(x: ArrayLike, y: ArrayLike, confidence: float = 0.95) -> Estimate:
     between = k * float(((rows - grand) ** 2).sum()) / (n - 1)
     raters = n * float(((columns - grand) ** 2).sum()) / (k - 1)
     rest = float(((table - rows[:, None] - columns[None, :] + grand) ** 2).sum()) / ((n - 1) * (k - 1))
-    value = (between - rest) / (between + (k - 1) * rest + k * (raters - rest) / n)
+    whole = between + (k - 1) * rest + k * (raters - rest) / n
+    if whole <= 0:
+        return Estimate.undefined("zero_variance", n=n)
+    value = (between - rest) / whole
     low, high = _icc_limits(between, raters, rest, n, confidence, value)
     return Estimate(value, low, high, F_INTERVAL, n, float(n), confidence)
 
@@ -205,19 +208,23 @@ def icc(x: ArrayLike, y: ArrayLike, confidence: float = 0.95) -> Estimate:
 def _icc_limits(
     between: float, raters: float, rest: float, n: int, confidence: float, value: float
 ) -> tuple[float, float]:
-    """Limits from the F distribution with Satterthwaite's degrees of freedom; -1..1 where nothing varies within."""
-    k, tail = 2, (1 - intervals.check_confidence(confidence)) / 2
-    a, b = k * value / (n * (1 - value)) if value < 1 else np.inf, 0.0
-    if not np.isfinite(a) or rest <= 0:
-        half = 3.0 / n
-        return max(value - half, -1.0), min(value + half, 1.0)
-    b = 1 + k * value * (n - 1) / (n * (1 - value))
-    freedom = (a * raters + b * rest) ** 2 / ((a * raters) ** 2 / (k - 1) + (b * rest) ** 2 / ((n - 1) * (k - 1)))
+    """Limits from the F distribution with Satterthwaite's degrees of freedom, of two raters.
+
+    Where nothing but the raters' means differs there is no error to go by: 3 / n, as for any share never seen.
+    """
+    tail, bottom = (1 - intervals.check_confidence(confidence)) / 2, min(value, -1.0)
+    if rest <= 0:
+        return max(value - 3.0 / n, bottom), min(value + 3.0 / n, 1.0)
+    a = 2 * value / (n * (1 - value))
+    b = 1 + a * (n - 1)
+    noise, error = (a * raters) ** 2 + (b * rest) ** 2 / (n - 1), 2 * raters + (n - 2) * rest
+    if noise <= 0 or error + between <= 0:
+        return bottom, 1.0
+    freedom = (a * raters + b * rest) ** 2 / noise
     below, above = special.fdtri(n - 1, freedom, 1 - tail), special.fdtri(freedom, n - 1, 1 - tail)
-    error = k * raters + (k * n - k - n) * rest
     low = n * (between - below * rest) / (below * error + n * between)
     high = n * (above * between - rest) / (error + n * above * between)
-    return max(min(float(low), value), -1.0), min(max(float(high), value), 1.0)
+    return max(min(float(low), value), bottom), min(max(float(high), value), 1.0)
 
 
 def bland_altman(x: ArrayLike, y: ArrayLike, confidence: float = 0.95) -> BlandAltman:
