@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from calibration.stats import betting, drift, trends
+from calibration.stats import betting, drift, movement, trends
 from calibration.stats.tables import ConfusionTable
 from tests.stats.golden_kinds import Undefined, kind
 
@@ -76,3 +76,16 @@ def rogan_gladen(given: dict[str, Any]) -> dict[str, Any]:
 def bbse(given: dict[str, Any]) -> dict[str, Any]:
     found = trends.old_gold_shares(ConfusionTable.from_counts(given["table"]), given["predicted_counts"])
     return {"shares": list(found.unclipped), "condition_number": found.condition_number}
+
+
+@kind("kitagawa")
+def kitagawa(given: dict[str, Any]) -> dict[str, Any]:
+    found = movement.kitagawa(given["counts_1"], given["rates_1"], given["counts_2"], given["rates_2"])
+    return {"total": found.total, "mix": found.mix, "rate": found.rate}
+
+
+@kind("confusion_split")
+def confusion_split(given: dict[str, Any]) -> dict[str, Any]:
+    scores = [1.0] + [0.0] * (len(given["joint_1"]) - 1)
+    found = movement.confusion_split(given["joint_1"], given["joint_2"], scores)
+    return {"observed": found.observed, "customers": found.customers, "classifier": found.classifier}
