@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
-from labeling.models import Category, Conversation, Guideline, Signal, User
+from labeling.models import (
+    WHOLE,
+    Category,
+    Conversation,
+    Guideline,
+    Item,
+    Label,
+    Queue,
+    QueueMember,
+    QueueSignal,
+    Signal,
+    Slot,
+    User,
+)
 
 _numbers = itertools.count(1)
 
@@ -48,4 +62,60 @@ def make_conversation(
         turn_count=len(turns),
         content_sha256=f"{number:064x}",
         **(defaults | kw),
+    )
+
+
+def make_queue(
+    slug: str | None = None,
+    *,
+    signals: Sequence[Signal] = (),
+    items: int = 3,
+    overlap: int = 1,
+    members: Sequence[User] = (),
+    conversations: Sequence[Conversation] = (),
+    **kw: Any,
+) -> Queue:
+    """An open queue over new chats (or `conversations`), with its slots; its signal is `signals` or a new sentiment."""
+    slug = slug or f"queue-{next(_numbers)}"
+    queue = Queue.objects.create(slug=slug, title=slug.title(), overlap=overlap, **kw)
+    for position, signal in enumerate(signals or [make_signal(f"signal-{next(_numbers)}")]):
+        QueueSignal.objects.create(queue=queue, signal=signal, position=position)
+    for order, member in enumerate(members):
+        QueueMember.objects.create(queue=queue, user=member, lane=order % overlap)
+    for position, conversation in enumerate(conversations or [make_conversation() for _ in range(items)]):
+        item = Item.objects.create(queue=queue, conversation=conversation, position=position)
+        Slot.objects.bulk_create(
+            Slot(item=item, queue=queue, number=number, position=position) for number in range(overlap)
+        )
+    return queue
+
+
+def make_frame(counts: dict[tuple[str, str], int]) -> None:
+    """Many conversations at once: (channel, cohort) → how many."""
+    rows = [(channel, cohort) for (channel, cohort), count in counts.items() for _ in range(count)]
+    Conversation.objects.bulk_create(
+        Conversation(
+            external_id=f"f-{number:05d}",
+            channel=channel,
+            cohort=cohort,
+            source="test",
+            turns=[{"role": "customer", "text": f"Question {number}"}, {"role": "agent", "text": "Answer"}],
+            turn_count=2,
+            attributes={"language": "de" if number % 3 == 0 else "en"},
+            content_sha256=f"{number:064x}",
+        )
+        for number, (channel, cohort) in enumerate(rows)
+    )
+
+
+def make_label(conversation: Conversation, signal: Signal, annotator: User, value: str, **kw: Any) -> Label:
+    """A current label, as if loaded from a file; with `item` as if given in a queue."""
+    return Label.objects.create(
+        conversation=conversation,
+        signal=signal,
+        annotator=annotator,
+        value=value,
+        turn=kw.pop("turn", WHOLE),
+        number=float(value) if signal.scale == "interval" else None,
+        **kw,
     )

@@ -1,0 +1,142 @@
+"""What happens to a queue after it was drawn: pause, close, reorder, who labels it, and how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import Count, F, Max, Q, QuerySet
+
+from labeling.errors import Refused
+from labeling.models import Queue, QueueMember, Slot, User
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a queue is, in labels and in items that have all of theirs."""
+
+    items: int
+    finished: int
+    wanted: int
+    done: int
+    held: int
+
+    @property
+    def percent(self) -> int:
+        return round(100 * self.done / self.wanted) if self.wanted else 0
+
+
+@dataclass(frozen=True, slots=True)
+class MemberProgress:
+    """What one person has done in a queue."""
+
+    user: User
+    done: int
+    held: int
+    skipped: int
+    last_at: datetime | None
+    member: bool
+
+
+def change_state(*, queue: Queue, state: str) -> None:
+    """Open, pause or close. A paused queue hands out nothing; answers on items already held are still kept."""
+    if state not in Queue.State.values:
+        raise Refused("unknown_state", f"{state!r} is not one of {', '.join(Queue.State.values)}", field="state")
+    Queue.objects.filter(id=queue.id).update(state=state)
+
+
+def change_priority(*, queue: Queue, priority: int) -> None:
+    """Queues with a higher priority come first."""
+    if not -100 <= priority <= 100:
+        raise Refused("bad_priority", f"a priority lies between -100 and 100, not at {priority}", field="priority")
+    Queue.objects.filter(id=queue.id).update(priority=priority)
+
+
+@transaction.atomic
+def add_members(*, queue: Queue, members: Sequence[User]) -> None:
+    """Let people label a queue; each lies in the lane with the fewest others."""
+    queue = Queue.objects.select_for_update().get(id=queue.id)
+    there = set(queue.memberships.values_list("user_id", flat=True))
+    crowd = dict(queue.memberships.order_by().values_list("lane").annotate(count=Count("id")))
+    for member in members:
+        if member.id in there:
+            continue
+        lane = min(range(queue.overlap), key=lambda number: (crowd.get(number, 0), number))
+        crowd[lane] = crowd.get(lane, 0) + 1
+        QueueMember.objects.create(queue=queue, user=member, lane=lane)
+
+
+@transaction.atomic
+def remove_member(*, queue: Queue, member: User) -> None:
+    """The person gets no more items; what they hold is free again, what they answered stays."""
+    QueueMember.objects.filter(queue=queue, user=member).delete()
+    held = Slot.objects.filter(queue=queue, annotator=member, state=Slot.State.LEASED)
+    held.update(state=Slot.State.FREE, annotator=None, leased_until=None)
+
+
+@transaction.atomic
+def widen_overlap(*, queue: Queue, overlap: int) -> int:
+    """Want more labels for every item; returns the slots that were added. Fewer is refused: slots may be in use."""
+    queue = Queue.objects.select_for_update().get(id=queue.id)
+    if not queue.overlap < overlap <= 50:
+        raise Refused("bad_overlap", f"the overlap can grow from {queue.overlap} up to 50", field="overlap")
+    more = overlap - queue.overlap
+    highest = queue.items.annotate(highest=Max("slots__number")).values_list("id", "position", "highest")
+    slots = [
+        Slot(item_id=item, queue=queue, number=(-1 if last is None else last) + extra, position=position)
+        for item, position, last in highest.iterator(chunk_size=2000)
+        for extra in range(1, more + 1)
+    ]
+    Slot.objects.bulk_create(slots, batch_size=2000)
+    Queue.objects.filter(id=queue.id).update(overlap=overlap)
+    return len(slots)
+
+
+def progress(queues: QuerySet[Queue] | Sequence[Queue]) -> dict[int, Progress]:
+    """Progress by queue id; two queries however many queues there are. A skipped slot is replaced, so it is not wanted."""
+    ids = [queue.id for queue in queues]
+    slots = Slot.objects.filter(queue__in=ids).exclude(state=Slot.State.SKIPPED)
+    counts = (
+        slots.order_by()
+        .values_list("queue_id")
+        .annotate(
+            wanted=Count("id"),
+            done=Count("id", filter=Q(state=Slot.State.DONE)),
+            held=Count("id", filter=Q(state=Slot.State.LEASED)),
+        )
+    )
+    found = {queue: (wanted, done, held) for queue, wanted, done, held in counts}
+    per_item = (
+        slots.order_by()
+        .values("queue_id", "item_id")
+        .annotate(all=Count("id"), done=Count("id", filter=Q(state=Slot.State.DONE)))
+    )
+    finished: dict[int, int] = {}
+    for (queue,) in per_item.filter(all=F("done")).values_list("queue_id").iterator(chunk_size=5000):
+        finished[queue] = finished.get(queue, 0) + 1
+    items = dict(Queue.objects.filter(id__in=ids).order_by().values_list("id").annotate(count=Count("items")))
+    return {key: Progress(items.get(key, 0), finished.get(key, 0), *found.get(key, (0, 0, 0))) for key in ids}
+
+
+def members(queue: Queue) -> list[MemberProgress]:
+    """Members, and others who once were and labelled, by name."""
+    slots = Slot.objects.filter(queue=queue, annotator__isnull=False).order_by().values_list("annotator_id")
+    acts = slots.annotate(
+        done=Count("id", filter=Q(state=Slot.State.DONE)),
+        held=Count("id", filter=Q(state=Slot.State.LEASED)),
+        skipped=Count("id", filter=Q(state=Slot.State.SKIPPED)),
+    )
+    counts = {annotator: (done, held, skipped) for annotator, done, held, skipped in acts}
+    last = dict(
+        queue.items.filter(submissions__undone_at__isnull=True, submissions__isnull=False)
+        .order_by()
+        .values_list("submissions__annotator_id")
+        .annotate(last=Max("submissions__created_at"))
+    )
+    present = set(queue.memberships.values_list("user_id", flat=True))
+    people = User.objects.filter(id__in={*counts, *present}).order_by("username")
+    return [
+        MemberProgress(user, *counts.get(user.id, (0, 0, 0)), last.get(user.id), user.id in present) for user in people
+    ]
