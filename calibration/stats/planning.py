@@ -13,9 +13,7 @@ from calibration.stats.agreement import Measure, Parts
 from calibration.stats.estimate import Estimate, StatisticsError
 from calibration.stats.intervals import Stack
 from calibration.stats.summary import measure
-from calibration.stats.tables import Array, ConfusionTable, Counts, StratifiedTable
-
-FEWEST_PER_STRATUM = 4
+from calibration.stats.tables import Array, ConfusionTable, StratifiedTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,31 +123,3 @@ def design_effects(chosen: Measure, table: StratifiedTable) -> DesignEffects:
         neyman=float(within.sum()) ** 2 / even,
         equal=float(len(share) * (within @ within)) / even,
     )
-
-
-def neyman(populations: Sequence[int], spreads: Sequence[float], size: int) -> tuple[int, ...]:
-    """Whole numbers of labels per stratum in proportion to population x spread, none above its population.
-
-    Each stratum gets at least `FEWEST_PER_STRATUM` where the size allows it, so that its spread can be seen at all.
-    """
-    room, weight = np.asarray(populations, dtype=np.int64), np.asarray(spreads, dtype=np.float64)
-    if room.shape != weight.shape or room.ndim != 1 or (room < 0).any():
-        raise StatisticsError("each stratum needs a population and a spread")
-    if not np.isfinite(weight).all() or (weight < 0).any() or size < 0:
-        raise StatisticsError("spreads and the size must be finite and not negative")
-    size = min(size, int(room.sum()))
-    least = FEWEST_PER_STRATUM if FEWEST_PER_STRATUM * len(room) <= size else 0
-    given = np.minimum(room, least)
-    pull = room * weight if (room * weight).sum() > 0 else room.astype(np.float64)
-    while (left := size - int(given.sum())) > 0:
-        given = given + _round_of(pull, room - given, left)
-    return tuple(given.tolist())
-
-
-def _round_of(pull: Array, room: Counts, left: int) -> Counts:
-    """One round of handing out: in proportion where that gives anybody a whole label, else one to the strongest."""
-    open_pull = np.where(room > 0, np.maximum(pull, 1e-12), 0.0)
-    wished = np.minimum(np.floor(left * open_pull / open_pull.sum()), room).astype(np.int64)
-    if wished.any():
-        return np.asarray(wished)
-    return np.asarray(np.arange(len(pull)) == np.argmax(open_pull)).astype(np.int64)

@@ -89,8 +89,6 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "NaN bar": lambda: verdicts.verdict(Estimate(0.5, 0.4, 0.6, n=50), NAN, 50, 20),
     "half-width of 0": lambda: planning.labels_for_half_width("kappa", FOUR, 0.0),
     "NaN half-width": lambda: planning.labels_from_estimate(Estimate(0.5), NAN),
-    "spreads of another length": lambda: planning.neyman([10, 20], [0.5], 5),
-    "NaN spread": lambda: planning.neyman([10, 20], [0.5, NAN], 5),
     "probability above 1": lambda: scores.probabilities([1.2], [1]),
     "outcome of a half": lambda: scores.probabilities([0.2], [0.5]),
     "no bins": lambda: scores.probabilities([0.2], [1], bins=0),
