@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from calibration.stats import betting, drift, movement, trends
+from calibration.stats import betting, drift, movement, outcomes, trends
+from calibration.stats.alt_test import alternative_annotator
 from calibration.stats.tables import ConfusionTable
 from tests.stats.golden_kinds import Undefined, kind
 
@@ -89,3 +90,23 @@ def confusion_split(given: dict[str, Any]) -> dict[str, Any]:
     scores = [1.0] + [0.0] * (len(given["joint_1"]) - 1)
     found = movement.confusion_split(given["joint_1"], given["joint_2"], scores)
     return {"observed": found.observed, "customers": found.customers, "classifier": found.classifier}
+
+
+@kind("alternative_annotator")
+def alternative(given: dict[str, Any]) -> dict[str, Any]:
+    found = alternative_annotator(
+        given["ratings"], given["judge"], epsilon=given["epsilon"], level=given["q"], least_items=2
+    )
+    return {
+        "advantage": list(found.advantage),
+        "mean_advantage": found.mean_advantage,
+        "p_values": list(found.p_values),
+        "winning_rate": found.winning_rate,
+        "passes": found.passes,
+    }
+
+
+@kind("survey")
+def survey(given: dict[str, Any]) -> dict[str, Any]:
+    score = outcomes.nps(given["nps_answers"]).score
+    return {"nps": score, "nps_se": score.standard_error, "csat_top_two": outcomes.csat(given["csat_answers"]).score}
