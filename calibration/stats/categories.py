@@ -121,7 +121,7 @@ def _share_limits(part: Stack, whole: Stack, confidence: float) -> tuple[Array, 
     squares = part.s2 * (1 - share) ** 2 + np.maximum(whole.s2 - part.s2, 0.0) * share**2
     variance = whole.n / np.maximum(whole.n - 1, 1.0) * squares / total**2
     spread = share * (1 - share)
-    usable = (spread > 0) & (variance > 0)
+    usable = (spread > intervals.ROUNDING) & (variance > 0)
     kish = np.where(whole.s2 > 0, total**2 / np.where(whole.s2 > 0, whole.s2, 1.0), 1.0)
     size = np.where(usable, spread / np.where(usable, variance, 1.0), kish)
     return variance, intervals.wilson_limits(share, size, intervals.t_quantile(confidence, whole.n - 1))
@@ -136,7 +136,7 @@ def f1_estimates(hits: Stack, gold: Stack, predicted: Stack, confidence: float) 
     squares = hits.s2 * (2 - 2 * score) ** 2 + np.maximum(gold.s2 + predicted.s2 - 2 * hits.s2, 0.0) * score**2
     variance = n / np.maximum(n - 1, 1.0) * squares / total**2
     spread, weight, weight2 = score * (1 - score), gold.s1 + predicted.s1 - hits.s1, gold.s2 + predicted.s2 - hits.s2
-    usable = (spread > 0) & (variance > 0)
+    usable = (spread > intervals.ROUNDING) & (variance > 0)
     kish = np.where(weight2 > 0, weight**2 / np.where(weight2 > 0, weight2, 1.0), 1.0)
     size = np.where(usable, spread / np.where(usable, variance, 1.0), kish)
     low, high = intervals.wilson_limits(score, size, intervals.t_quantile(confidence, n - 1))

@@ -234,7 +234,8 @@ def _answer(chance: Chance, units: Array, confidence: float) -> Estimate:
 def _transferred(value: float, chance: Chance, variance: float, items: int, confidence: float) -> Estimate:
     observed = min(chance.observed, 1.0)
     spread, denominator = observed * (1 - observed), variance * chance.expected**2
-    size = spread / denominator if spread > 0 and denominator > 0 else float(items)
+    usable = spread > intervals.ROUNDING and variance * items > intervals.NO_VARIANCE and denominator > 0
+    size = spread / denominator if usable else float(items)
     critical = intervals.t_quantile(confidence, np.asarray(items - 1.0))
     least, most = intervals.wilson_limits(np.asarray(observed), np.asarray(size), critical)
     low, high = (max(1 - float(limit) / chance.expected, -1.0) for limit in (most, least))

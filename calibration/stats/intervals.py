@@ -28,6 +28,8 @@ STRATIFIED = "stratified, transferred wilson"
 EQUAL_WEIGHTS = 1e-9
 # A disagreement this small is the rounding of one that is none.
 ROUNDING = 1e-14
+# And so is a variance of one label's influence as small as this, which is the square of such a rounding.
+NO_VARIANCE = 1e-20
 
 
 def check_confidence(confidence: float) -> float:
@@ -151,7 +153,7 @@ def effective_size(parts: Parts, variance: Array, kish: Array) -> Array:
     """The even sample in which the observed disagreement alone would have the same variance."""
     spread = parts.observed * (1 - parts.observed)
     denominator = variance * parts.expected**2
-    usable = (spread > ROUNDING) & (denominator > 0)
+    usable = (spread > ROUNDING) & (variance * kish > NO_VARIANCE) & (denominator > 0)
     return np.where(usable, spread / np.where(usable, denominator, 1.0), kish)
 
 

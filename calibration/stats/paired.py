@@ -94,7 +94,7 @@ def difference_of(chosen: Measure, table: PairedTable, confidence: float = 0.95,
 def _half_width(variance: float, n: int, confidence: float) -> tuple[float, str]:
     if n < 2:
         return np.inf, PAIRED_T
-    if variance <= 0:
+    if variance * n <= intervals.NO_VARIANCE:
         return max(3.0, -float(np.log(1 - confidence))) / n, NO_VARIANCE
     return float(intervals.t_quantile(confidence, np.asarray(n - 1.0))) * float(np.sqrt(variance)), PAIRED_T
 
