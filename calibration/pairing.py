@@ -23,6 +23,9 @@ from labeling.models import DatasetVersion, GoldRow
 
 CORE = ("channel", "cohort")
 STORED = (*CORE, "stratum")
+PERIODS = ("day", "week", "month")
+"""Dimensions of time: when the conversation took place, or was labelled where that is unknown; weeks begin on Monday."""
+
 OK, MISSING = Prediction.Status.OK.value, Prediction.Status.MISSING.value
 UNKNOWN = "unknown"
 """The slice of conversations that lack an attribute."""
@@ -154,8 +157,9 @@ def compute(
     measures, values = (_moment_columns(centre), 1) if interval else (_WEIGHTS, 3)
     columns = "COALESCE(p.status, 'missing')" if interval else _ANSWERS
     slices, parameters = _slice_columns(dimensions)
+    timed = "JOIN labeling_conversation c ON c.id = g.conversation_id " if set(dimensions) & set(PERIODS) else ""
     rows = _fetch(
-        f"SELECT {slices}, {columns}, {measures} FROM labeling_goldrow g "
+        f"SELECT {slices}, {columns}, {measures} FROM labeling_goldrow g {timed}"
         "LEFT JOIN calibration_prediction p "
         "ON p.version_id = %s AND p.conversation_id = g.conversation_id AND p.turn = g.turn "
         f"WHERE g.version_id = %s AND g.value IS NOT NULL GROUP BY {_ordinals(len(dimensions) + values)}",
@@ -222,7 +226,7 @@ def check_dimensions(
     """Refuse to slice by an attribute that no unit has: most likely it is misspelt."""
     seen = list(keys)
     for position, name in enumerate(dimensions):
-        if name in STORED or not seen or any(key[position] != UNKNOWN for key in seen):
+        if name in (*STORED, *PERIODS) or not seen or any(key[position] != UNKNOWN for key in seen):
             continue
         samples = GoldRow.objects.filter(version=dataset_version).order_by("position")
         known = {key for attributes in samples.values_list("attributes", flat=True)[:500] for key in attributes}
@@ -243,6 +247,8 @@ def _slice_columns(dimensions: Sequence[str]) -> tuple[str, list[Any]]:
     for name in dimensions:
         if name in STORED:
             columns.append(f"g.{name}")
+        elif name in PERIODS:
+            columns.append(f"COALESCE({_period(name)}, '{UNKNOWN}')")
         elif connection.vendor == "sqlite":
             path = "$." + json.dumps(name)
             columns.append(
@@ -254,6 +260,15 @@ def _slice_columns(dimensions: Sequence[str]) -> tuple[str, list[Any]]:
             columns.append(f"COALESCE(g.attributes ->> %s, '{UNKNOWN}')")
             parameters.append(name)
     return ", ".join(columns), parameters
+
+
+def _period(name: str) -> str:
+    """The first day of a unit's day, week or month as text."""
+    at = "COALESCE(c.started_at, g.labeled_at)"
+    if connection.vendor != "sqlite":
+        return f"to_char(date_trunc('{name}', {at} AT TIME ZONE 'UTC'), 'YYYY-MM-DD')"
+    step = {"day": "", "week": ", 'weekday 0', '-6 days'", "month": ", 'start of month'"}[name]
+    return f"date(substr({at}, 1, 10){step})"
 
 
 def _moment_columns(centre: float) -> str:

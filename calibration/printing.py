@@ -62,6 +62,16 @@ def as_csv(document: dict[str, Any]) -> str:
     return out.getvalue()
 
 
+def rows_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows of plain values that share their names."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(list(rows[0]) if rows else [])
+    for row in rows:
+        writer.writerow([_safe(cell) for cell in row.values()])
+    return out.getvalue()
+
+
 def _safe(cell: Any) -> Any:
     if cell is None:
         return ""
@@ -72,7 +82,7 @@ def citation(document: dict[str, Any]) -> str:
     """What the numbers rest on, on one line."""
     bar, gold = document["bar"], document["gold"]
     parts = [
-        f"{statistic_name(bar['statistic'])} at least {bar['at_least']:.2f}",
+        f"{sentences.statistic_name(bar['statistic'])} at least {bar['at_least']:.2f}",
         f"{document['dataset']} ({gold['items']:,} items, {gold['aggregation']}) sha256 {document['sha256'][:12]}",
         f"{document['confidence']:.0%} intervals".replace("%", " %"),
     ]
@@ -86,10 +96,6 @@ def slice_count(document: dict[str, Any]) -> int:
     return len({tuple(row["slice"].items()) for row in document["rows"] if row["slice"]})
 
 
-def statistic_name(name: str) -> str:
-    return {"ac1": "AC1", "lin": "Lin's coefficient", "human_alpha": "human alpha"}.get(name, name.replace("_", " "))
-
-
 def number(found: dict[str, Any]) -> str:
     """`0.66 [0.58, 0.73]`, or a dash."""
     if found["value"] is None:
@@ -101,7 +107,7 @@ def number(found: dict[str, Any]) -> str:
 
 def _grid(document: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     names = statistics_of(document)
-    header = ["version", "slice", "n", *(statistic_name(name) for name in names), "verdict", "labels needed"]
+    header = ["version", "slice", "n", *(sentences.statistic_name(name) for name in names), "verdict", "labels needed"]
     rows = [
         [
             row["version"],
@@ -122,7 +128,10 @@ def _footer(document: dict[str, Any]) -> Sequence[str]:
     if worst is not None:
         name = sentences.slice_name(worst["slice"])
         found = number(worst[worst["statistic"]])
-        lines += ["", f"worst slice: {name} ({worst['version']}): {statistic_name(worst['statistic'])} {found}"]
+        lines += [
+            "",
+            f"worst slice: {name} ({worst['version']}): {sentences.statistic_name(worst['statistic'])} {found}",
+        ]
     if document["missing_predictions"]:
         failed = document["failed_predictions"]
         tail = f", {failed} of them failed" if failed else ""

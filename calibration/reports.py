@@ -11,13 +11,13 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from calibration import classifiers, measuring, pairing, sentences
 from calibration.errors import NotComparable
 from calibration.measuring import Bar, Measured, Slice
 from calibration.models import AgreementReport, Classifier, ClassifierVersion
-from calibration.pairing import Cell, Pairs, VoteGroup
+from calibration.pairing import Pairs
 from calibration.stats import human, verdicts
 from calibration.stats.estimate import Estimate
 from labeling import references
@@ -31,7 +31,16 @@ METHOD = 1
 STATISTICS = ("accuracy", "kappa", "weighted_kappa", "alpha", "ac1")
 MOST_DIMENSIONS = 3
 WHOLE: Slice = ()
-Grouped = TypeVar("Grouped", Cell, VoteGroup)
+
+
+class Keyed(Protocol):
+    """Anything counted per slice."""
+
+    @property
+    def key(self) -> tuple[str, ...]: ...
+
+
+Grouped = TypeVar("Grouped", bound=Keyed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ def _leading(by: Sequence[str], rows: Sequence[Row]) -> str:
 
 def _whole(document: dict[str, Any], row: Row) -> Clause:
     bar, found = document["bar"], row[document["bar"]["statistic"]]
-    name = bar["statistic"].replace("_", " ").replace("ac1", "AC1")
+    name = statistic_name(bar["statistic"])
     if found["value"] is None:
         return Clause(UNPROVEN, f"unproven: {reason(found['reason'])}")
     limits = f"{name} {found['value']:.2f}, at least {found['low']:.2f}, clears the bar of {bar['at_least']:.2f}"
@@ -179,3 +179,9 @@ def reason(code: str | None) -> str:
 def labels(number: int) -> str:
     """A number of labels, capped where it says no more than "very many"."""
     return f"over {MOST_LABELS:,}" if number >= MOST_LABELS else f"{number:,}"
+
+
+def statistic_name(name: str) -> str:
+    """A statistic as it is written in running text."""
+    names = {"ac1": "AC1", "lin": "Lin's coefficient", "human_alpha": "human alpha", "mae": "mean absolute error"}
+    return names.get(name, name.replace("_", " "))

@@ -5,10 +5,17 @@ from __future__ import annotations
 from django.urls import URLPattern, path
 
 from calibration.api import bulk, classifiers, conversations, traces
-from calibration.views import overview
+from calibration.views import overview, reports
 
 pages: list[URLPattern] = [
     path("", overview.home, name="home"),
+    path("classifiers/", reports.classifiers, name="classifiers"),
+    path("classifiers/<str:slug>/", reports.report, name="report"),
+    path("classifiers/<str:slug>/history/", reports.report_history, name="report-history"),
+    path("classifiers/<str:slug>/items/", reports.conversations_behind, name="report-items"),
+    path("classifiers/<str:slug>/compare/", reports.compare, name="compare"),
+    path("classifiers/<str:slug>/keep/", reports.keep, name="report-save"),
+    path("reports/<int:report_id>/", reports.kept_report, name="kept-report"),
 ]
 
 # Where trace exporters post, under the paths that they have built in.

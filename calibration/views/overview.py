@@ -6,6 +6,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
+from calibration import overviews
 from labeling.access import person
 
 
@@ -13,4 +14,10 @@ from labeling.access import person
 def home(request: HttpRequest) -> HttpResponse:
     if not person(request).may("engineer"):
         return redirect("/label/")
-    return render(request, "calibration/overview.html", {})
+    entries = overviews.classifiers()
+    context = {
+        "entries": overviews.signals(entries),
+        "clauses": overviews.sentence(overviews.signals(entries)),
+        "tasks": overviews.tasks(overviews.signals(entries)),
+    }
+    return render(request, "calibration/overview.html", context)

@@ -1,0 +1,164 @@
+"""Report → chart: Vega-Lite specifications, drawn to SVG and PNG on the server, so that no browser code is needed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+import vl_convert
+
+Spec = dict[str, Any]
+FONT = "Inter, ui-sans-serif, system-ui, sans-serif"
+# The page's colours; a drawing cannot read the page's variables when it is saved as a file.
+LIGHT = {
+    "ink": "#1b1b1a", "soft": "#575754", "line": "#e4e2da", "accent": "#2f4fd0", "paper": "#fcfbf7",
+    "trusted": "#0f7058", "unproven": "#7c5c0a", "untrusted": "#b0330f",
+}  # fmt: skip
+DARK = {
+    "ink": "#ecebe6", "soft": "#b3b2ac", "line": "#33353a", "accent": "#92a6ff", "paper": "#16171a",
+    "trusted": "#4fc6a3", "unproven": "#d9b24c", "untrusted": "#ff8a66",
+}  # fmt: skip
+SHAPES = {"trusted": "circle", "untrusted": "triangle-up", "unproven": "stroke"}
+
+
+def svg(spec: Spec) -> str:
+    """The drawing as SVG markup, for a page or a file."""
+    return str(vl_convert.vegalite_to_svg(json.dumps(spec)))
+
+
+def png(spec: Spec, scale: float = 2.0) -> bytes:
+    return bytes(vl_convert.vegalite_to_png(json.dumps(spec), scale=scale))
+
+
+def over_time(
+    rows: Sequence[dict[str, Any]],
+    *,
+    bar: float,
+    boundaries: Sequence[tuple[date, str]],
+    flags: Sequence[tuple[date, str]] = (),
+    title: str,
+    colours: dict[str, str] | None = None,
+    width: int = 520,
+) -> Spec:
+    """A line with its band for each version, broken where another takes over; the bar dotted; flags as triangles."""
+    c = colours or LIGHT
+    data = [row | {"start": row["start"].isoformat()} for row in rows]
+    x = {"field": "start", "type": "temporal", "title": None, "axis": {"format": "%-d %b", "tickCount": 6}}
+    lows = [row["low"] for row in rows if row["low"] is not None] + [bar]
+    y_scale = {"domain": [max(min(lows), -0.2) - 0.02, 1.0], "zero": False, "clamp": True}
+    y = {"type": "quantitative", "title": None, "scale": y_scale, "axis": {"tickCount": 5, "format": ".1f"}}
+    detail = {"field": "version", "type": "nominal"}
+    marked = [{"start": start.isoformat(), "version": f"@{version}", "top": 1.0} for start, version in boundaries]
+    layers: list[Spec] = [
+        {
+            "mark": {"type": "area", "opacity": 0.16, "color": c["accent"]},
+            "encoding": {"x": x, "y": y | {"field": "low"}, "y2": {"field": "high"}, "detail": detail},
+        },
+        {
+            "mark": {"type": "rule", "strokeDash": [2, 3], "color": c["soft"]},
+            "data": {"values": [{"bar": bar}]},
+            "encoding": {"y": y | {"field": "bar"}},
+        },
+        {
+            "mark": {"type": "line", "color": c["accent"], "strokeWidth": 1.8, "point": {"size": 22, "filled": True}},
+            "encoding": {"x": x, "y": y | {"field": "value"}, "detail": detail},
+        },
+        {
+            "mark": {"type": "rule", "color": c["soft"]},
+            "data": {"values": marked[1:]},
+            "encoding": {"x": x},
+        },
+        {
+            "mark": {"type": "text", "align": "left", "dx": 4, "dy": -8, "fontWeight": 600, "fontSize": 11, "color": c["ink"]},
+            "data": {"values": marked},
+            "encoding": {"x": x, "y": y | {"field": "top"}, "text": {"field": "version"}},
+        },
+    ]  # fmt: skip
+    if flags:
+        layers.append(_flag_layer(flags, x, y, c, y_scale))
+    return _frame(layers, data, c, title, width, 220)
+
+
+def _flag_layer(
+    flags: Sequence[tuple[date, str]], x: Spec, y: Spec, c: dict[str, str], y_scale: dict[str, Any]
+) -> Spec:
+    values = [{"start": day.isoformat(), "at": y_scale["domain"][0] + 0.04} for day, _ in flags]
+    return {
+        "mark": {"type": "point", "shape": "triangle-up", "filled": True, "size": 90, "opacity": 1, "color": c["untrusted"]},
+        "data": {"values": values},
+        "encoding": {"x": x, "y": y | {"field": "at"}},
+    }  # fmt: skip
+
+
+def forest(
+    rows: Sequence[dict[str, Any]], *, bar: float, title: str, statistic: str, colours: dict[str, str] | None = None
+) -> Spec:
+    """Slices with their intervals, the bar dotted, people as diamonds: the report as one picture."""
+    c = colours or LIGHT
+    order = [row["name"] for row in rows]
+    y = {"field": "name", "type": "nominal", "sort": order, "title": None, "axis": {"labelLimit": 260, "ticks": False}}
+    axis = {"format": ".1f", "tickCount": 6}
+    x = {"type": "quantitative", "title": statistic, "scale": {"domain": [-0.2, 1], "clamp": True}, "axis": axis}
+    verdicts = list(SHAPES)
+    colour = {
+        "field": "verdict",
+        "type": "nominal",
+        "scale": {"domain": verdicts, "range": [c[word] for word in verdicts]},
+        "legend": {"title": None, "orient": "bottom"},
+    }
+    shape = {
+        "field": "verdict",
+        "type": "nominal",
+        "scale": {"domain": verdicts, "range": ["circle", "triangle-up", "square"]},
+        "legend": {"title": None, "orient": "bottom"},
+    }
+    layers: list[Spec] = [
+        {
+            "mark": {"type": "rule", "strokeWidth": 3, "opacity": 0.55},
+            "encoding": {"x": x | {"field": "low"}, "x2": {"field": "high"}, "y": y, "color": colour},
+        },
+        {
+            "mark": {"type": "rule", "strokeDash": [2, 3], "color": c["soft"]},
+            "data": {"values": [{"bar": bar}]},
+            "encoding": {"x": x | {"field": "bar"}},
+        },
+        {
+            "mark": {"type": "point", "shape": "diamond", "size": 90, "color": c["soft"], "filled": False},
+            "encoding": {"x": x | {"field": "people"}, "y": y},
+        },
+        {
+            "mark": {"type": "point", "filled": True, "size": 90, "opacity": 1},
+            "encoding": {"x": x | {"field": "value"}, "y": y, "color": colour, "shape": shape},
+        },
+    ]
+    return _frame(layers, list(rows), c, title, 520, {"step": 26})
+
+
+def _frame(
+    layers: list[Spec], data: list[dict[str, Any]], c: dict[str, str], title: str, width: int, height: Any
+) -> Spec:
+    axis = {
+        "domain": False,
+        "gridColor": c["line"],
+        "labelColor": c["soft"],
+        "tickColor": c["line"],
+        "labelFontSize": 11,
+    }
+    return {
+        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
+        "description": title,
+        "width": width,
+        "height": height,
+        "background": None,
+        "data": {"values": data},
+        "layer": layers,
+        "config": {
+            "font": FONT,
+            "axis": axis | {"titleColor": c["soft"], "titleFontWeight": "normal"},
+            "axisX": {"grid": False},
+            "view": {"stroke": None},
+            "legend": {"labelColor": c["ink"], "labelFontSize": 12},
+        },
+    }

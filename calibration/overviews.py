@@ -1,0 +1,250 @@
+"""What stands where: per signal the version in service, what it is worth on the newest gold, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from django.db.models import Avg, Count, Max, Q
+
+from calibration import presenting, reports, sentences
+from calibration.models import Classifier, ClassifierVersion, DriftFlag, PredictionRollup
+from calibration.stats.verdicts import MOST_LABELS, TRUSTED, UNPROVEN, UNTRUSTED
+from labeling.models import DatasetVersion, Label, Signal
+
+BY = ("channel", "cohort")
+MOST_TASKS = 6
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One classifier on the newest gold of its signal; without gold or predictions it has no report."""
+
+    signal: Signal
+    classifier: Classifier
+    version: ClassifierVersion | None
+    gold: DatasetVersion | None = None
+    document: dict[str, Any] | None = None
+    rows: list[Row] = field(default_factory=list)
+    flags: int = 0
+
+    @property
+    def statistic(self) -> str:
+        return str(self.document["bar"]["statistic"]) if self.document else ""
+
+    @property
+    def bar(self) -> float:
+        return float(self.document["bar"]["at_least"]) if self.document else 0.0
+
+    @property
+    def whole(self) -> Row | None:
+        row = next((row for row in self.rows if not row["slice"]), None)
+        return None if row is None else row | {"shown": row[self.statistic], "thin": presenting.thin(row)}
+
+    @property
+    def worst(self) -> Row | None:
+        """The weakest slice with enough labels for a verdict."""
+        firm = [row for row in self.rows if row["slice"] and row[self.statistic]["value"] is not None]
+        firm = [row for row in firm if not presenting.thin(row)]
+        worst = min(firm, key=lambda row: row[self.statistic]["value"], default=None)
+        return None if worst is None else worst | {"shown": worst[self.statistic]}
+
+    @property
+    def axis_low(self) -> float:
+        return presenting.axis_low([row for row in self.rows if not row["slice"]], self.statistic)
+
+    @property
+    def open_slices(self) -> list[Row]:
+        """Unproven slices of one dimension, or the whole where there is none."""
+        alone = [row for row in self.rows if len(row["slice"]) == 1 and "channel" in row["slice"]]
+        chosen = alone if len(alone) > 1 else [row for row in self.rows if not row["slice"]]
+        return [row for row in chosen if row["verdict"] == UNPROVEN]
+
+    @property
+    def labels_needed(self) -> int | None:
+        numbers: list[int | None] = [row["labels_needed"] for row in self.open_slices]
+        known = [number for number in numbers if number is not None]
+        return min(sum(known), MOST_LABELS) if len(known) == len(numbers) else None
+
+    @property
+    def trusted_everywhere(self) -> bool:
+        whole = self.whole
+        untrusted = any(row["verdict"] == UNTRUSTED for row in self.rows)
+        return whole is not None and whole["verdict"] == TRUSTED and not untrusted
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Something to do next: what, why, and where."""
+
+    word: str
+    what: str
+    why: str
+    action: str
+    address: str
+
+
+def classifiers() -> list[Entry]:
+    """Every classifier, those of one signal together."""
+    found = list(Classifier.objects.select_related("signal").order_by("signal__slug", "slug"))
+    gold = newest_gold()
+    flags = _open_flags()
+    served = versions_in_service(found)
+    return [_entry(one, served.get(one.id), gold.get(one.signal_id), flags.get(one.id, 0)) for one in found]
+
+
+def signals(entries: Sequence[Entry]) -> list[Entry]:
+    """One entry a signal: the classifier whose newest predictions are latest stands for it."""
+    chosen: dict[int, Entry] = {}
+    for entry in entries:
+        held = chosen.get(entry.signal.id)
+        if held is None or (held.document is None and entry.document is not None):
+            chosen[entry.signal.id] = entry
+    return list(chosen.values())
+
+
+def newest_gold() -> dict[int, DatasetVersion]:
+    """Signal → its newest frozen dataset version."""
+    frozen = DatasetVersion.objects.filter(frozen_at__isnull=False).select_related("dataset__signal", "parent")
+    return {version.dataset.signal_id: version for version in frozen.order_by("frozen_at", "id")}
+
+
+def versions_in_service(found: Sequence[Classifier]) -> dict[int, ClassifierVersion]:
+    """Classifier → the version with the newest day of predictions, the later registered of equals."""
+    versions = (
+        ClassifierVersion.objects.filter(classifier__in=found).select_related("classifier__signal").order_by("id")
+    )
+    days = dict(PredictionRollup.objects.values_list("version").annotate(day=Max("day")).order_by())
+    best: dict[int, tuple[Any, ClassifierVersion]] = {}
+    for version in versions:
+        rank = (version.id in days, days.get(version.id) is not None, str(days.get(version.id) or ""), version.id)
+        held = best.get(version.classifier_id)
+        if held is None or rank > held[0]:
+            best[version.classifier_id] = (rank, version)
+    return {classifier: version for classifier, (_, version) in best.items()}
+
+
+def _open_flags() -> dict[int, int]:
+    flags = DriftFlag.objects.filter(state__in=DriftFlag.ACTIVE).values_list("version__classifier")
+    return dict(flags.annotate(n=Count("id")).order_by())
+
+
+def _entry(one: Classifier, version: ClassifierVersion | None, gold: DatasetVersion | None, flags: int) -> Entry:
+    if version is None or gold is None:
+        return Entry(one.signal, one, version, gold, flags=flags)
+    document = reports.build(dataset_version=gold, classifier=one, versions=[version], by=BY)
+    return Entry(one.signal, one, version, gold, document, document["rows"], flags)
+
+
+def sentence(entries: Sequence[Entry]) -> list[sentences.Clause]:
+    """What can be trusted wherever it is used, what fails where, what is unproven."""
+    judged = [entry for entry in entries if entry.document is not None]
+    if not judged:
+        return []
+    good = [entry for entry in judged if entry.trusted_everywhere]
+    bad = [entry for entry in judged if any(row["verdict"] == UNTRUSTED for row in entry.rows)]
+    made = [sentences.Clause(TRUSTED if good else UNPROVEN, _good(good, judged))]
+    made += [sentences.Clause(UNTRUSTED, _fails(entry)) for entry in bad[:3]]
+    if len(bad) > 3:
+        made.append(sentences.Clause(UNTRUSTED, f"{len(bad) - 3} more fail somewhere"))
+    rest = [entry for entry in judged if entry not in good and entry not in bad]
+    if rest and good:
+        names = sentences.listed([entry.signal.title for entry in rest[:3]])
+        made.append(
+            sentences.Clause(
+                UNPROVEN,
+                f"{names} {'is' if len(rest) == 1 else 'are'} unproven"
+                if len(rest) <= 3
+                else f"{len(rest)} are unproven",
+            )
+        )
+    return made
+
+
+def _good(good: Sequence[Entry], judged: Sequence[Entry]) -> str:
+    if not good:
+        return "no signal can be trusted wherever it is used yet"
+    if len(good) == len(judged):
+        return (
+            "every signal can be trusted wherever it is used"
+            if len(judged) > 1
+            else f"{good[0].signal.title} can be trusted wherever it is used"
+        )
+    names = sentences.listed([entry.signal.title for entry in good[:3]])
+    if len(good) > 3:
+        return f"{len(good)} of {len(judged)} signals can be trusted wherever they are used"
+    return f"only {names} can be trusted wherever {'it is' if len(good) == 1 else 'they are'} used"
+
+
+def _fails(entry: Entry) -> str:
+    untrusted = [row for row in entry.rows if row["verdict"] == UNTRUSTED]
+    if any(not row["slice"] for row in untrusted):
+        return f"{entry.signal.title} fails"
+    worst = min(untrusted, key=lambda row: row[entry.statistic]["value"])
+    return f"{entry.signal.title} fails {sentences.slice_in_words(worst['slice'])}"
+
+
+def tasks(entries: Sequence[Entry]) -> list[Task]:
+    """What to do next, the gravest first: flags, then the verdicts that the fewest labels would settle, then gold."""
+    pace = _pace()
+    return [*_flag_tasks(), *_label_tasks(entries, pace), *_gold_tasks(entries)][:MOST_TASKS]
+
+
+def _flag_tasks() -> list[Task]:
+    flags = DriftFlag.objects.filter(state=DriftFlag.State.OPEN).select_related("version__classifier")[:3]
+    return [
+        Task(
+            UNTRUSTED,
+            f"Look into {flag.version} {sentences.slice_in_words(flag.slice) if flag.slice else 'as a whole'}",
+            f"{flag.get_kind_display().lower()}, raised {flag.raised_at:%-d %B}",
+            "Open",
+            f"/drift/#flag-{flag.id}",
+        )
+        for flag in flags
+    ]
+
+
+def _label_tasks(entries: Sequence[Entry], pace: dict[int, float]) -> list[Task]:
+    wanted = [(row["labels_needed"], entry, row) for entry in entries for row in entry.open_slices]
+    settled = sorted(((n, e, r) for n, e, r in wanted if n and n < MOST_LABELS), key=lambda one: one[0])
+    made = []
+    for number, entry, row in settled[:3]:
+        where = f"{sentences.slice_name(row['slice'])} " if row["slice"] else ""
+        seconds = pace.get(entry.signal.id)
+        why = f"about {_duration(number * seconds)} for one person" if seconds else "would settle its verdict"
+        query = urlencode({"signal": entry.signal.slug, "size": number} | row["slice"])
+        what = f"Label {number:,} {where}item{'s' if number != 1 else ''} for {entry.signal.title}"
+        made.append(Task(UNPROVEN, what, why, "Draw", f"/queues/?{query}"))
+    return made
+
+
+def _gold_tasks(entries: Sequence[Entry]) -> list[Task]:
+    made = []
+    for entry in entries:
+        if entry.gold is not None and entry.gold.unresolved_count:
+            what = f"Settle {entry.gold.unresolved_count:,} open units of {entry.signal.title}"
+            made.append(Task(UNPROVEN, what, f"people disagree; {entry.gold} leaves them out", "Review", "/review/"))
+    frozen = {entry.signal.id for entry in entries if entry.gold is not None}
+    counts = Label.objects.filter(superseded_at__isnull=True).exclude(signal__in=frozen)
+    for slug, title, n in (
+        counts.values_list("signal__slug", "signal__title").annotate(n=Count("id")).order_by("-n")[:3]
+    ):
+        address = f"/datasets/?signal={quote(slug)}"
+        made.append(
+            Task(UNPROVEN, f"Freeze gold for {title}", f"{n:,} labels are in no dataset yet", "Freeze", address)
+        )
+    return made
+
+
+def _pace() -> dict[int, float]:
+    """Signal → mean seconds a label, where they are known."""
+    timed = Label.objects.filter(Q(seconds__gt=0) & Q(seconds__lt=600)).values_list("signal")
+    return dict(timed.annotate(seconds=Avg("seconds")).order_by())
+
+
+def _duration(seconds: float) -> str:
+    minutes = max(round(seconds / 60), 1)
+    return f"{minutes} minute{'s' if minutes != 1 else ''}" if minutes < 90 else f"{minutes / 60:.0f} hours"
