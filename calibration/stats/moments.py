@@ -9,16 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import special
 
 from calibration.stats import intervals
 from calibration.stats.estimate import Estimate, StatisticsError
+from calibration.stats.scores import fisher_limited
 from calibration.stats.tables import Array, kish
 
 MOMENTS = "linearised from moments, t"
 FISHER = "fisher z of the linearised error"
+# Errors below this share of the scale's range are the rounding of none.
+NO_ERROR = 1e-7
 TRANSFERRED = "linearised from moments, transferred wilson"
 # The functions of one pair whose means everything is made of: x, y, x², y², xy.
 BASIS = ((1, 0), (0, 1), (2, 0), (0, 2), (1, 1))
@@ -135,9 +139,9 @@ def mean_absolute_error(moments: Moments, confidence: float = 0.95) -> Estimate:
     value = moments.absolute / weight
     squared = _squared_error(moments)
     variance = max(squared - value**2, 0.0) / max(moments.effective_n - 1, 1.0)
-    half = _critical(moments, confidence) * float(np.sqrt(variance))
-    low, high = max(value - half, 0.0), value + half
     error = float(np.sqrt(variance))
+    half = _half_width(moments, error, confidence)
+    low, high = max(value - half, 0.0), value + half
     return Estimate(value, low, high, MOMENTS, moments.n, moments.effective_n, confidence, None, error)
 
 
@@ -174,33 +178,29 @@ def alpha(moments: Moments, confidence: float = 0.95) -> Estimate:
     second free of pairing a rating with itself. The interval is Wilson's on the observed disagreement as a share of the
     greatest one possible, at the size that the linearised variance stands for.
     """
-    parts = _alpha_parts(moments)
-    if parts is None:
+    frame = _frame(moments)
+    if frame is None:
         return Estimate.undefined("one_category", n=moments.n)
-    value, observed, expected, factor, variance = parts
-    scale = _span(moments) ** 2
-    share = min(observed / scale, 1.0)
-    usable = share * (1 - share) > 0 and variance > 0
-    size = share * (1 - share) / (variance * (expected / scale) ** 2) if usable else moments.effective_n
     critical = intervals.t_quantile(confidence, np.asarray(moments.n - 1.0))
-    least, most = (float(a) for a in intervals.wilson_limits(np.asarray(share), np.asarray(size), critical))
-    low, high = (max(1 - factor * limit * scale / expected, -1.0) for limit in (most, least))
+    shares = intervals.wilson_limits(np.asarray(frame.observed), np.asarray(frame.size), critical)
+    least, most = (1 - frame.factor * float(share) / frame.expected for share in shares)
+    low, high = max(most, -1.0), min(least, 1.0)
     if moments.n < 2:
         low, high = -1.0, 1.0
-    error = float(np.sqrt(variance))
-    bounds = min(low, value), max(min(high, 1.0), value)
-    return Estimate(value, *bounds, TRANSFERRED, moments.n, moments.effective_n, confidence, None, error)
+    bounds = min(low, frame.value), max(high, frame.value)
+    return Estimate(frame.value, *bounds, TRANSFERRED, moments.n, moments.effective_n, confidence, None, frame.error)
 
 
 def trust_p(moments: Moments, bar: float) -> float:
-    """One-sided p of "alpha is at most the bar", by the linearised error."""
-    parts = _alpha_parts(moments)
-    if parts is None or moments.n < 2:
+    """Half the smallest 1 - confidence at which alpha's lower limit clears the bar: Wilson's limit, turned around."""
+    frame = _frame(moments)
+    if frame is None or moments.n < 2:
         return 1.0
-    value, variance = parts[0], parts[-1]
-    if variance <= 0:
-        return 0.0 if value > bar else 1.0
-    return upper_tail((value - bar) / float(np.sqrt(variance)), moments.n - 1)
+    allowed = frame.expected * (1 - bar) / frame.factor
+    if not 0 < allowed < 1:
+        return 0.0 if allowed >= 1 else 1.0
+    score = (allowed - frame.observed) * np.sqrt(frame.size / (allowed * (1 - allowed)))
+    return upper_tail(float(score), moments.n - 1)
 
 
 def upper_tail(t: float, freedom: int) -> float:
@@ -208,18 +208,33 @@ def upper_tail(t: float, freedom: int) -> float:
     return float(special.stdtr(max(freedom, 1), -t))
 
 
-def _alpha_parts(moments: Moments) -> tuple[float, float, float, float, float] | None:
-    """Value, observed and expected disagreement, the small-sample factor, and the variance of alpha."""
+class _Frame(NamedTuple):
+    """Alpha taken apart: both disagreements as shares of the greatest possible, and the size behind the observed."""
+
+    value: float
+    observed: float
+    expected: float
+    factor: float
+    error: float
+    size: float
+
+
+def _frame(moments: Moments) -> _Frame | None:
+    """Alpha's frame; None where nothing varies."""
     x, y, xx, yy, _ = moments.means
     mean = (x + y) / 2
     expected = float(xx + yy - 2 * mean**2)
-    if not _varies(moments, expected):
+    if moments.n == 0 or not _varies(moments, expected):
         return None
     observed, factor = _squared_error(moments), 1 - 1 / (2 * moments.n)
     d_observed = np.array([0.0, 0, 1, 1, -2])
     d_expected = np.array([-2 * mean, -2 * mean, 1, 1, 0])
-    gradient = -factor * (d_observed / expected - observed * d_expected / expected**2)
-    return 1 - factor * observed / expected, observed, expected, factor, _variance(moments, gradient)
+    variance = _variance(moments, -factor * (d_observed / expected - observed * d_expected / expected**2))
+    scale = max(_span(moments) ** 2, observed)
+    share, chance, effective = observed / scale, expected / scale, moments.effective_n
+    usable = share * (1 - share) > intervals.ROUNDING and variance * effective > intervals.ROUNDING
+    size = share * (1 - share) / (variance * chance**2) if usable else effective
+    return _Frame(1 - factor * observed / expected, share, chance, factor, float(np.sqrt(variance)), size)
 
 
 def _squared_error(moments: Moments) -> float:
@@ -259,11 +274,18 @@ def _critical(moments: Moments, confidence: float) -> float:
     return float(intervals.t_quantile(confidence, np.asarray(moments.n - 1.0)))
 
 
+def _half_width(moments: Moments, error: float, confidence: float) -> float:
+    """Student's limit; where no label errs at all, 3 / n of them may, by as much as the scale allows."""
+    if error <= NO_ERROR * _span(moments):
+        return 3.0 / moments.n * _span(moments)
+    return _critical(moments, confidence) * error
+
+
 def _estimate(
     moments: Moments, value: float, gradient: Array, confidence: float, floor: float | None = None
 ) -> Estimate:
     error = float(np.sqrt(_variance(moments, gradient)))
-    half = _critical(moments, confidence) * error
+    half = _half_width(moments, error, confidence)
     low = value - half if floor is None else max(value - half, floor)
     return Estimate(value, low, value + half, MOMENTS, moments.n, moments.effective_n, confidence, None, error)
 
@@ -273,10 +295,10 @@ def _correlation(moments: Moments, value: float, gradient: Array, confidence: fl
     error = float(np.sqrt(_variance(moments, gradient)))
     value = float(np.clip(value, -1.0, 1.0))
     slope = 1 - value**2
-    low, high = value, value
-    if moments.n < 3:
-        low, high = -1.0, 1.0
-    elif slope > 1e-12:
-        half = _critical(moments, confidence) * error / slope
-        low, high = (float(np.tanh(np.arctanh(value) + side * half)) for side in (-1, 1))
+    if moments.n < 4:
+        return Estimate(value, -1.0, 1.0, FISHER, moments.n, moments.effective_n, confidence, None, error)
+    if slope < NO_ERROR:
+        return fisher_limited(value, float(1 / np.sqrt(moments.n - 3)), moments.n, confidence)
+    half = _critical(moments, confidence) * error / slope
+    low, high = (float(np.tanh(np.arctanh(value) + side * half)) for side in (-1, 1))
     return Estimate(value, low, high, FISHER, moments.n, moments.effective_n, confidence, None, error)

@@ -135,14 +135,14 @@ def _correlation(x: Array, y: Array, confidence: float, inflation: float) -> Est
         return Estimate.undefined("zero_variance", n=n)
     r = float(np.clip(dx @ dy / spread, -1.0, 1.0))
     error = float(np.sqrt((1 + inflation * r * r) / (n - 3))) if n > 3 else np.inf
-    return _fisher(r, error, n, confidence)
+    return fisher_limited(r, error, n, confidence)
 
 
 def _varies(values: Array) -> bool:
     return bool((values != values[0]).any())
 
 
-def _fisher(value: float, error: float, n: int, confidence: float) -> Estimate:
+def fisher_limited(value: float, error: float, n: int, confidence: float) -> Estimate:
     """Limits by Fisher's z; an observed coefficient of 1 is pulled in by half a step of 1 / n so that it has some."""
     if not np.isfinite(error):
         return Estimate(value, -1.0, 1.0, FISHER, n, float(n), confidence)
@@ -168,7 +168,7 @@ def lin(x: ArrayLike, y: ArrayLike, confidence: float = 0.95) -> Estimate:
     if n < 4 or not _varies(first) or not _varies(second) or covariance == 0:
         return Estimate(value, -1.0, 1.0, FISHER, n, float(n), confidence)
     r = float(np.clip(covariance / np.sqrt(vx * vy), -1.0, 1.0))
-    return _fisher(value, _lin_error(value, r, shift**2 / np.sqrt(vx * vy), n), n, confidence)
+    return fisher_limited(value, _lin_error(value, r, shift**2 / np.sqrt(vx * vy), n), n, confidence)
 
 
 def _lin_error(value: float, r: float, shift: float, n: int) -> float:
