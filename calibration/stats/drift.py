@@ -162,7 +162,10 @@ def agreement_monitor(
     """
     keys = tuple(block.key for block in blocks)
     floor = agreement_floor(calibrated, confidence=floor_confidence)
-    guarantee = _guarantee(alarm_at, "agreement stays at the calibrated level", horizon)
+    condition = (
+        "agreement stays at the calibrated level" if floor is None else f"agreement is at least {100 * floor:.1f} %"
+    )
+    guarantee = _guarantee(alarm_at, condition, horizon)
     if floor is None:
         reason = calibrated.reason or "no_items"
         return _silent("agreement", subject, keys, alarm_at, calibrated, guarantee, reason)
