@@ -10,7 +10,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.db.models import Max
 
-from labeling.errors import Conflict, NotFound, Refused
+from labeling.errors import Conflict, Refused
 from labeling.leasing import slot_of
 from labeling.models import WHOLE, Guideline, Item, Label, Queue, Signal, Slot, Submission, User
 from labeling.values import Scale, ValueRefused
@@ -33,20 +33,16 @@ class Asked:
 
     signal: Signal
     scale: Scale
-    guideline_id: int | None
+    guideline: Guideline | None
 
 
 def asked_signals(queue: Queue) -> list[Asked]:
     """The questions of a queue in their order; three queries however many there are."""
-    rows = queue.queue_signals.select_related("signal").prefetch_related("signal__categories")
-    signals = [row.signal for row in rows]
-    newest = dict(
-        Guideline.objects.filter(signal__in=signals)
-        .values_list("signal_id")
-        .annotate(newest=Max("id"))
-        .values_list("signal_id", "newest")
-    )
-    return [Asked(signal, Scale.of(signal), newest.get(signal.id)) for signal in signals]
+    rows = queue.queue_signals.select_related("signal").prefetch_related("signal__categories", "signal__guidelines")
+    return [
+        Asked(row.signal, Scale.of(row.signal), next(iter(row.signal.guidelines.all()), None))  # newest first
+        for row in rows
+    ]
 
 
 def submit(
@@ -74,13 +70,14 @@ def submit(
     labels = _read(slot, answers, guidelines or {}, annotator=annotator, now=now, seconds=seconds)
     try:
         with transaction.atomic():
-            late = not _take_for_good(slot, annotator)
+            taken = _take_for_good(slot, annotator)
+            late = taken is None
             submission = Submission.objects.create(
                 key=key,
                 kind=Submission.Kind.ANSWER,
                 annotator=annotator,
                 item_id=slot.item_id,
-                slot=slot,
+                slot_id=slot.id if taken is None else taken,
                 seconds=seconds,
                 comment=comment,
                 late=late,
@@ -109,8 +106,11 @@ def flag(*, annotator: User, slot_id: int, reason: str, comment: str, key: str, 
     return _set_aside(annotator, slot_id, Submission.Kind.FLAG, reason=reason, comment=comment, key=key, now=now)
 
 
-def undo(*, annotator: User, queue: Queue, now: datetime) -> tuple[Slot, list[Label]] | None:
-    """Take back the person's last act in a queue, up to ten back: the slot is leased to them again, with their answers.
+def undo(
+    *, annotator: User, queue: Queue, now: datetime, slot_id: int | None = None
+) -> tuple[Slot, list[Label]] | None:
+    """Take back the person's last act in a queue (or the one on `slot_id`, up to ten back): the slot is leased to them
+    again, and their answers come with it.
 
     None when there is nothing to take back. The labels stay in the table, superseded.
     """
@@ -120,9 +120,10 @@ def undo(*, annotator: User, queue: Queue, now: datetime) -> tuple[Slot, list[La
             .order_by("-created_at", "-id")
             .select_related("slot__item__conversation", "slot__queue")[:UNDO_DEPTH]
         )
-        submission = next((row for row in last if row.undone_at is None), None)
-        if submission is None:
+        done = [row for row in last if row.undone_at is None and slot_id in (None, row.slot_id)]
+        if not done:
             return None
+        submission = done[0]
         if not Submission.objects.filter(id=submission.id, undone_at__isnull=True).update(undone_at=now):
             return None
         labels = list(submission.labels.filter(superseded_at__isnull=True).select_related("signal"))
@@ -147,20 +148,20 @@ def _repeat(annotator: User, key: str) -> Outcome | None:
     return None if found is None else Outcome(found, created=False)
 
 
-def _take_for_good(slot: Slot, annotator: User) -> bool:
-    """Turn the person's lease into a done slot. A lease that ran out counts while the slot is theirs, or still free, or
-    another slot of the item is free; False when the item is full without them."""
+def _take_for_good(slot: Slot, annotator: User) -> int | None:
+    """Turn the person's lease into a done slot, and return which. A lease that ran out counts while the slot is theirs, or
+    a slot of the item is free; None when the item is full without them."""
     done: dict[str, Any] = {"state": Slot.State.DONE, "annotator": annotator, "leased_until": None}
     mine = Slot.objects.filter(id=slot.id, annotator=annotator, state=Slot.State.LEASED)
     if mine.update(**done):
-        return True
+        return slot.id
     if Slot.objects.filter(item_id=slot.item_id, annotator=annotator).exists():
         raise Conflict("already_answered", "you have answered or skipped this item already")
     free = Slot.objects.filter(item_id=slot.item_id, state=Slot.State.FREE).order_by("number")
-    return any(
-        Slot.objects.filter(id=other, state=Slot.State.FREE).update(**done)
-        for other in list(free.values_list("id", flat=True))
-    )
+    for other in list(free.values_list("id", flat=True)):
+        if Slot.objects.filter(id=other, state=Slot.State.FREE).update(**done):
+            return int(other)
+    return None
 
 
 def _read(
@@ -236,8 +237,8 @@ def _label(
 def _guideline_read(one: Asked, version: int | None) -> int | None:
     """The guideline that the person had before them; the newest where the client does not say."""
     if version is None:
-        return one.guideline_id
-    found = Guideline.objects.filter(signal=one.signal, version=version).values_list("id", flat=True).first()
+        return one.guideline.id if one.guideline else None
+    found = next((given.id for given in one.signal.guidelines.all() if given.version == version), None)
     if found is None:
         raise Refused("unknown_guideline", f"{one.signal.slug} has no guideline {version}", field="guidelines")
     return found
@@ -279,11 +280,3 @@ def _withdraw_replacement(slot: Slot) -> None:
     free = Slot.objects.filter(item_id=slot.item_id, state=Slot.State.FREE).order_by("-number").first()
     if free is not None:
         Slot.objects.filter(id=free.id, state=Slot.State.FREE).delete()
-
-
-def item_of(annotator: User, item_id: int) -> Item:
-    """An item of a queue of which `annotator` is a member."""
-    item = Item.objects.filter(id=item_id, queue__memberships__user=annotator).first()
-    if item is None:
-        raise NotFound("unknown_item", "there is no such item", field="item")
-    return item
