@@ -13,36 +13,18 @@ from calibration.stats.summary import summarise
 from calibration.stats.tables import ConfusionTable, PairedTable, StratifiedTable, Stratum
 from tests.stats.golden_kinds import Undefined, kind
 
-MEASURES = {
-    "kappa": lambda k: agreement.kappa(agreement.disagreement("identity", k)),
-    "ac1": lambda k: agreement.gwet(agreement.disagreement("identity", k)),
-    "alpha_nominal": lambda k: agreement.alpha(agreement.disagreement("identity", k)),
-}
 
-
-def _interval(table: ConfusionTable) -> dict[str, Any]:
-    answer: dict[str, Any] = {"n": table.total}
-    for name, measure in MEASURES.items():
-        estimate = intervals.interval(measure(table.size), table)
-        answer |= {name: estimate, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-    return answer
-
-
-@kind("interval")
-def interval_kind(given: dict[str, Any]) -> dict[str, Any]:
-    return _interval(ConfusionTable.from_counts(given["table"]))
-
-
-@kind("weighted_interval")
-def weighted_interval_kind(given: dict[str, Any]) -> dict[str, Any]:
-    return _interval(ConfusionTable(("a", "b"), given["n"], given["sum_w"], given["sum_w2"]))
-
-
-def _standard_error(measure: agreement.Measure, table: ConfusionTable) -> Any:
-    if table.total < 2:
-        return Undefined("too_few_items")
-    parts = measure(table.shares, np.asarray(float(table.total)))
-    return agreement.standard_error(parts, table.shares, table.total)
+def measures_of(size: int, weights: dict[str, np.ndarray]) -> dict[str, agreement.Measure]:
+    """Every measure by the name that golden values have for it."""
+    identity, quadratic = (agreement.disagreement(name, size) for name in ("identity", "quadratic"))
+    measures = {"alpha_nominal": agreement.alpha(identity), "alpha_interval": agreement.alpha(quadratic)}
+    measures |= {"alpha_ordinal": agreement.alpha_ordinal(), "scott_pi": agreement.scott(identity)}
+    measures |= {"accuracy": agreement.accuracy(), "mcc": agreement.mcc(), "macro_f1": agreement.macro_f1()}
+    for name, one in weights.items():
+        suffix = "" if name == "identity" else f"_{name}"
+        measures[f"kappa{suffix}"] = agreement.kappa(one)
+        measures[f"ac{2 if suffix else 1}{suffix}"] = agreement.gwet(one)
+    return measures
 
 
 def _weights(given: dict[str, Any], size: int) -> dict[str, np.ndarray]:
@@ -53,18 +35,45 @@ def _weights(given: dict[str, Any], size: int) -> dict[str, np.ndarray]:
     return named
 
 
+def _interval(given: dict[str, Any], table: ConfusionTable) -> dict[str, Any]:
+    answer: dict[str, Any] = {"n": table.total, "effective_n": table.effective_n}
+    for name, measure in measures_of(table.size, _weights(given, table.size)).items():
+        floor = 0.0 if name in ("accuracy", "macro_f1") else -1.0
+        estimate = intervals.interval(measure, table, floor=floor)
+        answer |= {name: estimate, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+        answer[f"se_{name}"] = estimate.standard_error
+    plain = summarise(table, scale="nominal").estimates["accuracy"]
+    return answer | {"accuracy": plain, "accuracy_low": plain.low, "accuracy_high": plain.high}
+
+
+def weighted_table(given: dict[str, Any]) -> ConfusionTable:
+    categories = tuple(str(k) for k in range(len(given["n"])))
+    return ConfusionTable(categories, given["n"], given["sum_w"], given["sum_w2"])
+
+
+@kind("interval")
+def interval_kind(given: dict[str, Any]) -> dict[str, Any]:
+    return _interval(given, ConfusionTable.from_counts(given["table"]))
+
+
+@kind("weighted_interval")
+def weighted_interval_kind(given: dict[str, Any]) -> dict[str, Any]:
+    return _interval(given, weighted_table(given))
+
+
+def _standard_error(measure: agreement.Measure, table: ConfusionTable) -> Any:
+    if table.total < 2:
+        return Undefined("too_few_items")
+    parts = measure(table.shares, np.asarray(float(table.total)))
+    return agreement.standard_error(parts, table.shares, table.total)
+
+
 @kind("table")
 def table_kind(given: dict[str, Any]) -> dict[str, Any]:
     table = ConfusionTable.from_counts(given["table"])
-    measures = {"alpha_nominal": agreement.alpha(agreement.disagreement("identity", table.size))}
-    measures |= {"alpha_interval": agreement.alpha(agreement.disagreement("quadratic", table.size))}
-    measures |= {"alpha_ordinal": agreement.alpha_ordinal(), "mcc": agreement.mcc(), "macro_f1": agreement.macro_f1()}
-    for name, weights in _weights(given, table.size).items():
-        suffix = "" if name == "identity" else f"_{name}"
-        measures[f"kappa{suffix}"] = agreement.kappa(weights)
-        measures[f"ac{2 if suffix else 1}{suffix}"] = agreement.gwet(weights)
+    measures = measures_of(table.size, _weights(given, table.size))
     summary = summarise(table, scale="nominal")
-    answer: dict[str, Any] = {"n": table.total, "accuracy": summary.estimates["accuracy"]}
+    answer: dict[str, Any] = {"n": table.total}
     for name, measure in measures.items():
         answer[name] = intervals.interval(measure, table)
         answer[f"se_{name}"] = _standard_error(measure, table)
@@ -75,20 +84,13 @@ def table_kind(given: dict[str, Any]) -> dict[str, Any]:
 
 @kind("weighted_table")
 def weighted_table_kind(given: dict[str, Any]) -> dict[str, Any]:
-    categories = tuple(str(k) for k in range(len(given["n"])))
-    table = ConfusionTable(categories, given["n"], given["sum_w"], given["sum_w2"])
+    table = weighted_table(given)
     rows = [row[:3] for row in given["rows"] for _ in range(row[3])]
     gold, predicted, weights = (np.array(column) for column in zip(*rows, strict=True))
     same = ConfusionTable.from_pairs(gold, predicted, table.size, weights)
     for name in ("n", "s1", "s2"):
         np.testing.assert_allclose(getattr(same, name), getattr(table, name), rtol=1e-12)
-    answer: dict[str, Any] = {"n": table.total, "population_estimate": table.population}
-    answer["effective_n"] = table.effective_n
-    for name in ("accuracy", "kappa", "ac1"):
-        estimate = summarise(table, scale="nominal").estimates[name]
-        chosen = interval_of(name, table)
-        answer |= {name: estimate, f"se_{name}": chosen.standard_error}
-    return answer
+    return _interval(given, table) | {"population_estimate": table.population}
 
 
 def interval_of(name: str, table: ConfusionTable | StratifiedTable) -> Any:
@@ -103,7 +105,7 @@ def stratified_kind(given: dict[str, Any]) -> dict[str, Any]:
     ]
     table = StratifiedTable(tuple(strata))
     answer: dict[str, Any] = {}
-    for name in ("accuracy", "kappa"):
+    for name in ("accuracy", "kappa", "weighted_kappa", "ac1", "alpha", "mcc", "macro_f1"):
         estimate = interval_of(name, table)
         answer |= {name: estimate, f"se_{name}": estimate.standard_error}
     return answer
