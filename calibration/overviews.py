@@ -103,7 +103,7 @@ def signals(entries: Sequence[Entry]) -> list[Entry]:
         held = chosen.get(entry.signal.id)
         if held is None or (held.document is None and entry.document is not None):
             chosen[entry.signal.id] = entry
-    return list(chosen.values())
+    return sorted(chosen.values(), key=lambda entry: (entry.document is None, entry.signal.title))
 
 
 def newest_gold() -> dict[int, DatasetVersion]:
@@ -209,7 +209,7 @@ def _flag_tasks() -> list[Task]:
 
 def _label_tasks(entries: Sequence[Entry], pace: dict[int, float]) -> list[Task]:
     wanted = [(row["labels_needed"], entry, row) for entry in entries for row in entry.open_slices]
-    settled = sorted(((n, e, r) for n, e, r in wanted if n and n < MOST_LABELS), key=lambda one: one[0])
+    settled = sorted(((n, e, r) for n, e, r in wanted if n and n <= presenting.SOON), key=lambda one: one[0])
     made = []
     for number, entry, row in settled[:3]:
         where = f"{sentences.slice_name(row['slice'])} " if row["slice"] else ""

@@ -12,6 +12,8 @@ from calibration import charts, printing, sentences
 Row = dict[str, Any]
 MOST_COLUMNS = 8
 WIDE, NARROW = 180, 130
+SOON = 1000
+"""As many labels as one would draw at once to settle a slice."""
 
 
 def page(document: dict[str, Any], *, version: str, address: str, query: Mapping[str, str]) -> dict[str, Any]:
@@ -138,16 +140,15 @@ def versions(document: dict[str, Any], links: _Links) -> list[dict[str, Any]]:
 
 
 def settle(document: dict[str, Any], rows: Sequence[Row]) -> dict[str, Any] | None:
-    """The unproven slice that the fewest labels would settle: the page's first action."""
-    open_rows = [row for row in rows if row["verdict"] == "unproven" and row["labels_needed"]]
-    alone = [row for row in open_rows if len(row["slice"]) == 1] or open_rows
-    if not alone:
+    """The page's first action: the unproven slice of one dimension that labels would settle soon, else the cheapest."""
+    unproven = [row for row in rows if row["verdict"] == "unproven" and row["labels_needed"]]
+    soon = [row for row in unproven if row["labels_needed"] <= SOON]
+    if not soon:
         return None
-    row = min(alone, key=lambda row: row["labels_needed"])
-    size = min(row["labels_needed"], 2000)
-    query = {"signal": document["signal"], "size": size} | row["slice"]
+    row = min([row for row in soon if len(row["slice"]) == 1] or soon, key=lambda row: row["labels_needed"])
+    query = {"signal": document["signal"], "size": row["labels_needed"]} | row["slice"]
     where = sentences.slice_name(row["slice"]) if row["slice"] else ""
-    return {"size": size, "where": where, "address": f"/queues/?{urlencode(query)}"}
+    return {"size": row["labels_needed"], "where": where, "address": f"/queues/?{urlencode(query)}"}
 
 
 def forest_chart(document: dict[str, Any], version: str) -> charts.Spec:

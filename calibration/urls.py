@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import URLPattern, path
 
 from calibration.api import bulk, classifiers, conversations, traces
+from calibration.views import conversations as conversation_pages
 from calibration.views import overview, reports
 
 pages: list[URLPattern] = [
@@ -16,6 +17,8 @@ pages: list[URLPattern] = [
     path("classifiers/<str:slug>/compare/", reports.compare, name="compare"),
     path("classifiers/<str:slug>/keep/", reports.keep, name="report-save"),
     path("reports/<int:report_id>/", reports.kept_report, name="kept-report"),
+    path("conversations/", conversation_pages.conversations, name="conversations"),
+    path("conversations/<path:external_id>/", conversation_pages.conversation, name="conversation"),
 ]
 
 # Where trace exporters post, under the paths that they have built in.
