@@ -18,7 +18,7 @@ MENU = [
     ("Drift", "/drift/", "engineer"),
     ("Datasets", "/datasets/", "engineer"),
     ("Queues", "/queues/", "engineer"),
-    ("Settings", "/settings/", "engineer"),
+    ("Settings", "/settings/", "annotator"),
 ]
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from calibration.api import bulk, classifiers, conversations, traces
+from calibration.api import bulk, classifiers, conversations, queues, traces
 from calibration.views import conversations as conversation_pages
 from calibration.views import overview, reports
+from calibration.views import queues as queue_pages
 
 pages: list[URLPattern] = [
     path("", overview.home, name="home"),
@@ -17,6 +18,10 @@ pages: list[URLPattern] = [
     path("classifiers/<str:slug>/compare/", reports.compare, name="compare"),
     path("classifiers/<str:slug>/keep/", reports.keep, name="report-save"),
     path("reports/<int:report_id>/", reports.kept_report, name="kept-report"),
+    path("queues/", queue_pages.index, name="queues"),
+    path("queues/new/", queue_pages.new, name="queue-new"),
+    path("queues/<slug:slug>/", queue_pages.one, name="queue"),
+    path("queues/<slug:slug>/change/", queue_pages.change, name="queue-change"),
     path("conversations/", conversation_pages.conversations, name="conversations"),
     path("conversations/<path:external_id>/", conversation_pages.conversation, name="conversation"),
 ]
@@ -29,6 +34,8 @@ exporters: list[URLPattern] = [
 ]
 
 api: list[URLPattern] = [
+    path("queues/", queues.Queues.as_view()),
+    path("queues/<slug:slug>/", queues.OneQueue.as_view()),
     path("conversations/bulk/", bulk.BulkConversations.as_view()),
     path("labels/bulk/", bulk.BulkLabels.as_view()),
     path("predictions/bulk/", bulk.BulkPredictions.as_view()),

@@ -192,6 +192,17 @@ def case(scope: Scope, unit: Unit) -> Case | None:
     )
 
 
+def labels_of(scope: Scope, units: Sequence[Unit]) -> dict[Unit, list[Label]]:
+    """The current labels of many units, late ones too, in the order in which they came; one query."""
+    found: dict[Unit, list[Label]] = {unit: [] for unit in units}
+    labels = scope.labels().filter(conversation__in={unit.conversation for unit in units})
+    for label in labels.select_related("annotator", "conversation", "signal").order_by("id"):
+        unit = Unit(label.conversation_id, label.turn, label.signal_id)
+        if unit in found:
+            found[unit].append(label)
+    return found
+
+
 def unit_from_key(key: str) -> Unit | None:
     """The unit that `Disagreement.key` named; None for anything else."""
     parts = key.split(".")

@@ -4,12 +4,30 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from labeling.api import labelling, signals
-from labeling.views import people
+from labeling.api import labelling, reviews, signals, tokens
+from labeling.views import people, review, settings
 
 pages: list[URLPattern] = [
     path("sign-in/", people.SignIn.as_view(), name="sign-in"),
     path("sign-out/", people.sign_out, name="sign-out"),
+    path("review/", review.index, name="reviews"),
+    path("review/signal/<slug:slug>/", review.signal, name="review-signal"),
+    path("review/<slug:slug>/", review.queue, name="review-queue"),
+    path("review/<str:kind>/<slug:slug>/decide/", review.decide, name="review-decide"),
+    path("review/<str:kind>/<slug:slug>/more/", review.one_more, name="review-more"),
+    path("review/<str:kind>/<slug:slug>/mend/", review.mend, name="review-mend"),
+    path("review/<str:kind>/<slug:slug>/mixed/", review.mixed, name="review-mixed"),
+    path("settings/", settings.home, name="settings"),
+    path("settings/signals/", settings.signals, name="settings-signals"),
+    path("settings/signals/new/", settings.signal, name="settings-signal-new"),
+    path("settings/signals/text/", settings.signals_text, name="settings-signals-text"),
+    path("settings/signals/<slug:slug>/edit/", settings.signal, name="settings-signal"),
+    path("settings/signals/<slug:slug>/guideline/", settings.guideline, name="settings-guideline"),
+    path("settings/people/", settings.members, name="settings-people"),
+    path("settings/people/<path:name>/", settings.change_member, name="settings-person"),
+    path("settings/tokens/", settings.own_tokens, name="settings-tokens"),
+    path("settings/tokens/<int:token>/revoke/", settings.revoke_token, name="settings-token-revoke"),
+    path("settings/profile/", settings.profile, name="settings-profile"),
 ]
 
 api: list[URLPattern] = [
@@ -20,6 +38,9 @@ api: list[URLPattern] = [
     path("assignments/<int:assignment>/undo/", labelling.Undo.as_view()),
     path("assignments/<int:assignment>/renew/", labelling.Renew.as_view()),
     path("assignments/<int:assignment>/release/", labelling.Release.as_view()),
+    path("reviews/", reviews.Reviews.as_view()),
+    path("tokens/", tokens.Tokens.as_view()),
+    path("tokens/<int:token>/", tokens.OneToken.as_view()),
     path("signals/", signals.Signals.as_view()),
     path("signals/<slug:slug>/", signals.OneSignal.as_view()),
 ]

@@ -1,0 +1,144 @@
+"""Queues over HTTP: the list, drawing one, and how far it is."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import extend_schema
+from rest_framework import generics, serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from calibration import sampling
+from labeling import queues as verbs
+from labeling import references
+from labeling.frames import Frame
+from labeling.models import Queue, User
+from labeling.sampling import people_named, signals_named
+
+
+class ProgressSerializer(serializers.Serializer[Any]):
+    items = serializers.IntegerField()
+    finished = serializers.IntegerField(help_text="items that have all their labels")
+    wanted = serializers.IntegerField(help_text="labels wanted")
+    done = serializers.IntegerField(help_text="labels given")
+    held = serializers.IntegerField(help_text="items in somebody's hands")
+
+
+class QueueSerializer(serializers.ModelSerializer[Queue]):
+    """A queue with its design: everything that is needed to draw it again and to weigh its items."""
+
+    signals = serializers.SerializerMethodField()
+    members = serializers.SlugRelatedField[Any](slug_field="username", many=True, read_only=True)
+    progress = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Queue
+        fields = (
+            "slug", "title", "description", "state", "signals", "members", "overlap", "priority", "lease_seconds",
+            "shows_cohort", "hides_names", "strategy", "by", "seed", "design", "created_at", "progress",
+        )  # fmt: skip
+
+    def get_signals(self, queue: Queue) -> list[str]:
+        return [row.signal.slug for row in queue.queue_signals.all()]
+
+    @extend_schema(responses=ProgressSerializer)
+    def get_progress(self, queue: Queue) -> dict[str, int]:
+        found = self.context.get("progress") or verbs.progress([queue])
+        return dict(ProgressSerializer(found[queue.id]).data)
+
+
+class FrameSerializer(serializers.Serializer[Any]):
+    channel = serializers.ListField(child=serializers.CharField(), default=list)
+    cohort = serializers.ListField(child=serializers.CharField(), default=list)
+    # `source` is an attribute of every serializer; declared under another name and renamed below.
+    since = serializers.DateField(required=False, allow_null=True, default=None)
+    until = serializers.DateField(required=False, allow_null=True, default=None)
+    attributes = serializers.DictField(child=serializers.CharField(), default=dict)
+    role = serializers.ListField(child=serializers.CharField(), default=list)
+
+    def get_fields(self) -> dict[str, Any]:
+        return super().get_fields() | {"source": serializers.ListField(child=serializers.CharField(), default=list)}
+
+
+class NewQueueSerializer(serializers.Serializer[Any]):
+    slug = serializers.SlugField(max_length=80)
+    title = serializers.CharField(max_length=200, required=False, default="")
+    description = serializers.CharField(required=False, default="", allow_blank=True)
+    signals = serializers.ListField(child=serializers.CharField(), allow_empty=False)
+    size = serializers.IntegerField(min_value=1)
+    strategy = serializers.ChoiceField(choices=sampling.STRATEGIES, default="uniform")
+    by = serializers.ListField(child=serializers.CharField(), default=list)
+    allocation = serializers.ChoiceField(choices=("proportional", "equal", "neyman"), default="proportional")
+    pilot = serializers.CharField(required=False, help_text="dataset@version, for a neyman allocation")
+    classifiers = serializers.ListField(child=serializers.CharField(), default=list)
+    seed = serializers.IntegerField(required=False, min_value=0)
+    overlap = serializers.IntegerField(min_value=1, max_value=50, default=1)
+    members = serializers.ListField(child=serializers.CharField(), default=list)
+    frame = FrameSerializer(required=False)
+    priority = serializers.IntegerField(min_value=-100, max_value=100, default=0)
+    shows_cohort = serializers.BooleanField(default=False)
+    hides_names = serializers.BooleanField(default=True)
+
+
+class Queues(generics.ListAPIView[Queue]):
+    """The queues; POST draws one."""
+
+    scopes: ClassVar = {"GET": "read", "POST": "ingest"}
+    serializer_class = QueueSerializer
+    queryset = Queue.objects.prefetch_related("queue_signals__signal", "members").order_by("id")
+
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        page = self.paginate_queryset(self.get_queryset()) or []
+        context = {**self.get_serializer_context(), "progress": verbs.progress(list(page))}
+        return self.get_paginated_response(QueueSerializer(page, many=True, context=context).data)
+
+    @extend_schema(request=NewQueueSerializer, responses={201: QueueSerializer})
+    def post(self, request: Request) -> Response:
+        asked = NewQueueSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        told = asked.validated_data
+        queue = sampling.draw_queue(
+            slug=told["slug"],
+            title=told["title"],
+            signals=signals_named(told["signals"]),
+            size=told["size"],
+            aim=sampling.Aim(
+                strategy=told["strategy"],
+                by=tuple(told["by"]),
+                allocation=told["allocation"],
+                pilot=references.dataset_version(told["pilot"]) if told.get("pilot") else None,
+                classifiers=tuple(told["classifiers"]),
+            ),
+            frame=_frame(told.get("frame")),
+            seed=told.get("seed"),
+            overlap=told["overlap"],
+            members=people_named(told["members"]),
+            created_by=request.user if isinstance(request.user, User) else None,
+            **{name: told[name] for name in ("description", "priority", "shows_cohort", "hides_names")},
+        )
+        return Response(QueueSerializer(queue).data, status=status.HTTP_201_CREATED)
+
+
+class OneQueue(generics.RetrieveAPIView[Queue]):
+    """One queue with its progress."""
+
+    scope = "read"
+    serializer_class = QueueSerializer
+
+    def get_object(self) -> Queue:
+        return get_object_or_404(Queue, slug=self.kwargs["slug"])
+
+
+def _frame(told: dict[str, Any] | None) -> Frame:
+    told = told or {}
+    return Frame(
+        channels=tuple(told.get("channel", ())),
+        cohorts=tuple(told.get("cohort", ())),
+        sources=tuple(told.get("source", ())),
+        since=told.get("since"),
+        until=told.get("until"),
+        attributes=told.get("attributes", {}),
+        roles=tuple(told.get("role", ())),
+    )

@@ -1,0 +1,147 @@
+"""Adjudication over HTTP: the open disagreements, and rulings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from labeling import access, adjudication
+from labeling.adjudication import Disagreement, Scope
+from labeling.errors import Forbidden, NotFound, Refused
+from labeling.models import WHOLE, Conversation, Item, Label, Ruling, Signal, User
+from labeling.values import Scale
+
+MOST = 1000
+
+
+class RulingSerializer(serializers.Serializer[Any]):
+    queue = serializers.SlugField(required=False, help_text="the queue of the item, where there is one")
+    conversation = serializers.CharField()
+    turn = serializers.IntegerField(required=False, allow_null=True, min_value=0)
+    signal = serializers.SlugField()
+    value: Any = serializers.JSONField(help_text="as in a label")
+    reason = serializers.ChoiceField(choices=Ruling.Reason.choices)
+    note = serializers.CharField(required=False, allow_blank=True, default="")
+
+
+class Reviews(APIView):
+    """Disagreements that wait for a decision, most informative first; POST decides one. For reviewers and above."""
+
+    scope = "label"
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("queue", str, description="the queue to review"),
+            OpenApiParameter("signal", str, description="or all labels of a signal"),
+            OpenApiParameter("limit", int, description="how many, at most 1,000"),
+        ],
+        responses=OpenApiTypes.OBJECT,
+    )
+    def get(self, request: Request) -> Response:
+        scope = self._scope(request)
+        limit = request.query_params.get("limit", "100")
+        if not limit.isdigit() or int(limit) < 1:
+            raise Refused("bad_limit", f"{limit!r} is not a number of rows", field="limit")
+        found = adjudication.disagreements(scope)
+        shown = found[: min(int(limit), MOST)]
+        labels = adjudication.labels_of(scope, [one.unit for one in shown])
+        scales: dict[int, Scale] = {}
+        for told in labels.values():
+            scales.setdefault(told[0].signal_id, Scale.of(told[0].signal))
+        rows = [_row(one, labels[one.unit], scales[one.unit.signal], hidden=scope.hides_names) for one in shown]
+        return Response({"count": len(found), "results": rows})
+
+    @extend_schema(request=RulingSerializer, responses={201: OpenApiTypes.OBJECT})
+    def post(self, request: Request) -> Response:
+        reviewer = _reviewer(request)
+        asked = RulingSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        told = asked.validated_data
+        turn = WHOLE if told.get("turn") is None else told["turn"]
+        conversation = Conversation.objects.filter(external_id=told["conversation"]).first()
+        if conversation is None:
+            raise NotFound("unknown_conversation", "there is no such conversation", field="conversation")
+        item = None
+        if told.get("queue"):
+            queue = access.queue_to_review(reviewer, told["queue"])
+            item = Item.objects.filter(queue=queue, conversation=conversation, turn=turn).first()
+            if item is None:
+                raise NotFound("unknown_item", f"{queue.slug} has no such item", field="conversation")
+        ruling = adjudication.rule(
+            reviewer=reviewer,
+            signal=_signal(told["signal"]),
+            conversation=conversation,
+            turn=turn,
+            item=item,
+            value=told["value"],
+            reason=told["reason"],
+            note=told["note"],
+            now=timezone.now(),
+        )
+        return Response({"id": ruling.id, **_told(ruling)}, status=status.HTTP_201_CREATED)
+
+    def _scope(self, request: Request) -> Scope:
+        reviewer = _reviewer(request)
+        queue, signal = request.query_params.get("queue"), request.query_params.get("signal")
+        if queue:
+            return Scope(queue=access.queue_to_review(reviewer, queue), signal=_signal(signal) if signal else None)
+        if signal:
+            return Scope(signal=_signal(signal))
+        raise Refused("no_scope", "name a queue or a signal: ?queue= or ?signal=", field="queue")
+
+
+def _row(one: Disagreement, labels: list[Label], scale: Scale, *, hidden: bool) -> dict[str, Any]:
+    first = labels[0]
+    return {
+        "conversation": first.conversation.external_id,
+        "turn": None if first.turn == WHOLE else first.turn,
+        "signal": first.signal.slug,
+        "item": first.item_id,
+        "spread": one.spread,
+        "pending": one.pending,
+        "votes": dict(one.votes),
+        "labels": [
+            {
+                "annotator": None if hidden else label.annotator.username,
+                "value": scale.decode(label.value),
+                "comment": label.comment,
+                "late": label.late,
+                "at": label.labeled_at,
+            }
+            for label in labels
+        ],
+    }
+
+
+def _told(ruling: Ruling) -> dict[str, Any]:
+    return {
+        "conversation": ruling.conversation.external_id,
+        "turn": None if ruling.turn == WHOLE else ruling.turn,
+        "signal": ruling.signal.slug,
+        "value": ruling.value,
+        "reason": ruling.reason,
+        "note": ruling.note,
+        "reviewer": ruling.reviewer.username,
+        "decided_at": ruling.decided_at,
+    }
+
+
+def _reviewer(request: Request) -> User:
+    user: Any = request.user
+    if not user.may("reviewer"):
+        raise Forbidden("not_a_reviewer", "reviewing is for reviewers and above")
+    return user  # type: ignore[no-any-return]
+
+
+def _signal(slug: str) -> Signal:
+    found = Signal.objects.filter(slug=slug).first()
+    if found is None:
+        raise NotFound("unknown_signal", f"there is no signal {slug!r}", field="signal")
+    return found

@@ -1,0 +1,22 @@
+"""Times of turns, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django import template
+from django.utils.dateparse import parse_datetime
+
+register = template.Library()
+
+
+@register.filter
+def clock(turn: Mapping[str, Any]) -> str:
+    """When a turn was said: minutes into the recording where there is one, else the time of day; empty if unknown."""
+    start = turn.get("start")
+    if isinstance(start, int | float) and not isinstance(start, bool):
+        return f"{int(start) // 60:02d}:{int(start) % 60:02d}"
+    at = turn.get("at")
+    moment = parse_datetime(at) if isinstance(at, str) else None
+    return f"{moment:%H:%M}" if moment else ""

@@ -1,0 +1,242 @@
+"""Adjudication: the queues with open disagreements, and one disagreement at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from labeling import access, adjudication, guidelines
+from labeling.access import person, role_required
+from labeling.adjudication import Case, Disagreement, Scope, Unit
+from labeling.errors import Refused
+from labeling.models import WHOLE, Conversation, Ruling, Signal, User
+
+LISTED = 200
+
+
+@role_required("reviewer")
+@require_safe
+def index(request: HttpRequest) -> HttpResponse:
+    rows = adjudication.overview()
+    return render(request, "labeling/reviews.html", {"rows": rows, "open": sum(row.open for row in rows)})
+
+
+@login_required
+@require_safe
+def queue(request: HttpRequest, slug: str) -> HttpResponse:
+    return _page(request, _scope(request, "queue", slug))
+
+
+@role_required("reviewer")
+@require_safe
+def signal(request: HttpRequest, slug: str) -> HttpResponse:
+    return _page(request, _scope(request, "signal", slug))
+
+
+def _scope(request: HttpRequest, kind: str, slug: str) -> Scope:
+    """The door: a member of the queue without the role gets 403, a stranger 404."""
+    if kind == "queue":
+        return Scope(queue=access.queue_to_review(person(request), slug))
+    if kind != "signal" or not person(request).may("reviewer"):
+        raise Http404("There is no such review.")
+    return Scope(signal=access.signal(slug))
+
+
+def _page(request: HttpRequest, scope: Scope) -> HttpResponse:
+    waiting = adjudication.disagreements(scope)
+    asked = request.GET.get("unit")
+    unit = adjudication.unit_from_key(asked) if asked else waiting[0].unit if waiting else None
+    if asked and unit is None:
+        raise Http404("There is no such unit.")
+    context: dict[str, Any] = {"scope": scope, "waiting": waiting, "open": len(waiting), "base": address(scope)}
+    if unit is None:
+        context["ruled"] = len(adjudication.disagreements(scope, ruled=True))
+        return render(request, "labeling/review_done.html", context)
+    shown = adjudication.case(scope, unit)
+    if shown is None:
+        raise Http404("There is no such unit.")
+    context |= _case(shown, scope, person(request)) | _neighbours(waiting, unit)
+    return render(request, "labeling/review.html", context)
+
+
+def _case(shown: Case, scope: Scope, reviewer: User) -> dict[str, Any]:
+    """The unit for the page. Before the decision names are letters, where the queue says so, in the HTML too."""
+    hidden = scope.hides_names and shown.ruling is None
+    labels = {category.value: category.label for category in shown.signal.categories.all()}
+    votes = [
+        {
+            "said": answer_text(shown, label.value, labels),
+            "by": f"Annotator {chr(65 + number % 26)}" if hidden else label.annotator.username,
+            "label": label,
+            "comment": label.comment or (label.submission.comment if label.submission else ""),
+        }
+        for number, label in enumerate(shown.labels)
+    ]
+    counts: dict[str, int] = {}
+    for label in shown.labels:
+        if not label.late:
+            for value in _members(shown, label.value):
+                counts[value] = counts.get(value, 0) + 1
+    choices = [
+        {"value": c.value, "label": c.label, "key": c.key or str(c.position + 1)[-1:], "count": counts.get(c.value, 0)}
+        for c in shown.signal.categories.all()
+    ]
+    last = Ruling.objects.filter(reviewer=reviewer).order_by("-id").values_list("reason", flat=True).first()
+    return {
+        "case": shown,
+        "unit": f"{shown.conversation.id}.{shown.turn}.{shown.signal.id}",
+        "turn": None if shown.turn == WHOLE else shown.turn,
+        "votes": votes,
+        "choices": choices,
+        "decided": answer_text(shown, shown.ruling.value, labels) if shown.ruling else None,
+        "chosen": _members(shown, shown.ruling.value) if shown.ruling else [],
+        "reasons": Ruling.Reason.choices,
+        "reason": shown.ruling.reason if shown.ruling else last or Ruling.Reason.SLIP,
+        "guideline": shown.signal.guidelines.first(),
+    }
+
+
+def _members(shown: Case, value: str) -> list[str]:
+    decoded = shown.scale.decode(value)
+    return [str(member) for member in decoded] if isinstance(decoded, list) else [str(decoded)]
+
+
+def answer_text(shown: Case, value: str, labels: dict[str, str]) -> str:
+    """An answer as people read it."""
+    return ", ".join(labels.get(member, member) for member in _members(shown, value)) or "none of them"
+
+
+def _neighbours(waiting: list[Disagreement], unit: Unit) -> dict[str, Any]:
+    keys = [one.key for one in waiting]
+    key = ".".join(map(str, unit))
+    place = keys.index(key) if key in keys else None
+    after = (place + 1) if place is not None else 0
+    return {
+        "place": None if place is None else place + 1,
+        "next": keys[after] if after < len(keys) else None,
+        "previous": keys[place - 1] if place else None,
+    }
+
+
+def address(scope: Scope) -> str:
+    """The page of a scope."""
+    if scope.queue is not None:
+        return reverse("review-queue", args=[scope.queue.slug])
+    assert scope.signal is not None
+    return reverse("review-signal", args=[scope.signal.slug])
+
+
+def _posted(request: HttpRequest, kind: str, slug: str) -> tuple[Scope, Unit, Case]:
+    scope = _scope(request, kind, slug)
+    unit = adjudication.unit_from_key(request.POST.get("unit", ""))
+    shown = adjudication.case(scope, unit) if unit else None
+    if unit is None or shown is None:
+        raise Http404("There is no such unit.")
+    return scope, unit, shown
+
+
+@login_required
+@require_POST
+def decide(request: HttpRequest, kind: str, slug: str) -> HttpResponse:
+    """Rule on a unit and go on to the next one."""
+    scope, _, shown = _posted(request, kind, slug)
+    ruling = adjudication.rule(
+        reviewer=person(request),
+        signal=shown.signal,
+        conversation=shown.conversation,
+        turn=shown.turn,
+        item=shown.item,
+        value=_answer(request, shown.signal),
+        reason=request.POST.get("reason", ""),
+        note=request.POST.get("note", "").strip(),
+        now=timezone.now(),
+    )
+    labels = {category.value: category.label for category in shown.signal.categories.all()}
+    messages.success(request, f"{shown.conversation.external_id}: {answer_text(shown, ruling.value, labels)}", "ruled")
+    request.session["ruled"] = request.POST["unit"]
+    following = request.POST.get("next", "")
+    return redirect(address(scope) + (f"?unit={following}" if adjudication.unit_from_key(following) else ""))
+
+
+def _answer(request: HttpRequest, signal: Signal) -> Any:
+    if signal.scale == Signal.Scale.MULTILABEL:
+        return request.POST.getlist("value")
+    text = request.POST.get("value", "")
+    if signal.scale != Signal.Scale.INTERVAL:
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise Refused("bad_value", f"{text!r} is not a number", field="value") from None
+
+
+@login_required
+@require_POST
+def one_more(request: HttpRequest, kind: str, slug: str) -> HttpResponse:
+    """Ask a further member instead of deciding."""
+    scope, _, shown = _posted(request, kind, slug)
+    if shown.item is None:
+        raise Refused("not_in_a_queue", "these labels came from a file: nobody can be asked for another")
+    adjudication.one_more_label(item=shown.item)
+    messages.success(request, f"One more label is asked for {shown.conversation.external_id}.")
+    following = request.POST.get("next", "")
+    return redirect(address(scope) + (f"?unit={following}" if adjudication.unit_from_key(following) else ""))
+
+
+@login_required
+@require_POST
+def mend(request: HttpRequest, kind: str, slug: str) -> HttpResponse:
+    """A new version of the guideline, written beside the item that called for it."""
+    scope, _, shown = _posted(request, kind, slug)
+    made = guidelines.publish(
+        signal=shown.signal,
+        text=request.POST.get("text", ""),
+        note=request.POST.get("note", "") or f"after {shown.conversation.external_id}",
+        by=person(request),
+    )
+    messages.success(request, f"The guideline of {shown.signal.title} is now version {made.version}.")
+    return redirect(f"{address(scope)}?unit={request.POST['unit']}")
+
+
+@login_required
+@require_safe
+def mixed(request: HttpRequest, kind: str, slug: str) -> HttpResponse:
+    """Which categories are mixed up, with examples, and who agrees with whom."""
+    scope = _scope(request, kind, slug)
+    votes = adjudication.votes_of(scope)
+    asked = Signal.objects.filter(id__in={unit.signal for unit in votes}).prefetch_related("categories")
+    sections = [_confusions(signal, adjudication.mixed_up(votes, signal=signal.id)[:LISTED]) for signal in asked]
+    shown = {unit.conversation for section in sections for row in section["rows"] for unit, _ in row["examples"]}
+    names = dict(Conversation.objects.filter(id__in=shown).values_list("id", "external_id"))
+    for section in sections:
+        for row in section["rows"]:
+            row["examples"] = [(key, names[unit.conversation]) for unit, key in row["examples"]]
+    context = {
+        "scope": scope,
+        "base": address(scope),
+        "sections": sections,
+        "pairs": adjudication.who_agrees(scope.labels().filter(late=False)),
+    }
+    return render(request, "labeling/review_mixed.html", context)
+
+
+def _confusions(signal: Signal, found: list[adjudication.Mixed]) -> dict[str, Any]:
+    labels = {category.value: category.label for category in signal.categories.all()}
+    rows = [
+        {
+            "first": labels.get(one.first, one.first),
+            "second": labels.get(one.second, one.second),
+            "pairs": one.pairs,
+            "percent": round(100 * one.share),
+            "examples": [(unit, ".".join(map(str, unit))) for unit in one.examples],
+        }
+        for one in found
+    ]
+    return {"signal": signal, "rows": rows}
