@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from django.db.models import Avg, Count, Max, Q
 
@@ -215,9 +215,9 @@ def _label_tasks(entries: Sequence[Entry], pace: dict[int, float]) -> list[Task]
         where = f"{sentences.slice_name(row['slice'])} " if row["slice"] else ""
         seconds = pace.get(entry.signal.id)
         why = f"about {_duration(number * seconds)} for one person" if seconds else "would settle its verdict"
-        query = urlencode({"signal": entry.signal.slug, "size": number} | row["slice"])
+        address = presenting.draw_address(entry.signal.slug, number, row["slice"])
         what = f"Label {number:,} {where}item{'s' if number != 1 else ''} for {entry.signal.title}"
-        made.append(Task(UNPROVEN, what, why, "Draw", f"/queues/?{query}"))
+        made.append(Task(UNPROVEN, what, why, "Draw", address))
     return made
 
 

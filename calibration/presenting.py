@@ -146,9 +146,17 @@ def settle(document: dict[str, Any], rows: Sequence[Row]) -> dict[str, Any] | No
     if not soon:
         return None
     row = min([row for row in soon if len(row["slice"]) == 1] or soon, key=lambda row: row["labels_needed"])
-    query = {"signal": document["signal"], "size": row["labels_needed"]} | row["slice"]
     where = sentences.slice_name(row["slice"]) if row["slice"] else ""
-    return {"size": row["labels_needed"], "where": where, "address": f"/queues/?{urlencode(query)}"}
+    address = draw_address(document["signal"], row["labels_needed"], row["slice"])
+    return {"size": row["labels_needed"], "where": where, "address": address}
+
+
+def draw_address(signal: str, size: int, one: Mapping[str, str]) -> str:
+    """The form of a new queue, filled with what would settle a slice."""
+    names = {name: value for name, value in one.items() if name in ("channel", "cohort")}
+    attributes = ",".join(f"{name}={value}" for name, value in one.items() if name not in names)
+    query = {"signal": signal, "size": str(size)} | names | ({"attribute": attributes} if attributes else {})
+    return f"/queues/new/?{urlencode(query)}"
 
 
 def forest_chart(document: dict[str, Any], version: str) -> charts.Spec:

@@ -27,13 +27,38 @@ def statistics_of(document: dict[str, Any]) -> tuple[str, ...]:
 
 def table(document: dict[str, Any]) -> str:
     """Columns aligned with spaces, after the sentence and the citation."""
-    header, rows = _grid(document)
+    lines = _aligned(*_grid(document))
+    return "\n".join([document["sentence"], citation(document), "", *lines, *_footer(document)])
+
+
+def plan(document: dict[str, Any]) -> str:
+    """Labels still needed, a line a slice."""
+    name = document["statistic"]
+    header = ["slice", "n", sentences.statistic_name(name), "verdict", "further labels", "for a verdict"]
+    rows = [
+        [
+            sentences.slice_name(row["slice"]),
+            str(row["n"]),
+            number(row[name]),
+            row["verdict"],
+            sentences.reason(row["reason"]) if row["further"] is None else f"{row['further']:,}",
+            NONE if row["labels_for_verdict"] is None else sentences.labels(row["labels_for_verdict"]),
+        ]
+        for row in document["rows"]
+    ]
+    title = (
+        f"{document['classifier']}@{document['version']} on {document['dataset']}: "
+        f"{sentences.statistic_name(name)} ± {document['half_width']:g} needs {document['further']:,} further labels"
+    )
+    return "\n".join([title, "", *_aligned(header, rows)])
+
+
+def _aligned(header: list[str], rows: list[list[str]]) -> list[str]:
     widths = [max(len(line[i]) for line in (header, *rows)) for i in range(len(header))]
-    lines = [
+    return [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in (header, ["-" * width for width in widths], *rows)
     ]
-    return "\n".join([document["sentence"], citation(document), "", *lines, *_footer(document)])
 
 
 def markdown(document: dict[str, Any]) -> str:

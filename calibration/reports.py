@@ -63,7 +63,7 @@ def build(
     by: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The report as the API gives it; without `versions`, of every version that answered any of the gold."""
-    given = _input(dataset_version, classifier, versions, by)
+    given = read_input(dataset_version, classifier, versions, by)
     pairs = {version: _pairs(given, version) for version in given.versions}
     if versions is None:
         answered = {version: found for version, found in pairs.items() if found.paired}
@@ -127,12 +127,18 @@ def classifier_named(slug: str) -> Classifier:
     return found
 
 
-def _input(
+def as_bytes(report: AgreementReport) -> bytes:
+    """The canonical bytes of a kept report."""
+    return json.dumps(report.document, ensure_ascii=False, allow_nan=False, sort_keys=True).encode()
+
+
+def read_input(
     dataset_version: DatasetVersion,
     classifier: Classifier,
     versions: Sequence[ClassifierVersion] | None,
     by: Sequence[str],
 ) -> Input:
+    """What a report or a plan is made of, checked: gold and versions of one signal, names to slice by, scale and bar."""
     names = tuple(dict.fromkeys(name.strip() for name in by if name.strip()))
     if len(names) > MOST_DIMENSIONS:
         raise NotComparable(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from calibration.api import bulk, classifiers, conversations, queues, traces
+from calibration.api import agreement, bulk, classifiers, conversations, queues, traces
 from calibration.views import conversations as conversation_pages
 from calibration.views import overview, reports
 from calibration.views import queues as queue_pages
@@ -42,6 +42,10 @@ api: list[URLPattern] = [
     path("outcomes/bulk/", bulk.BulkOutcomes.as_view()),
     path("conversations/", conversations.Conversations.as_view()),
     path("conversations/<path:external_id>/", conversations.OneConversation.as_view()),
+    path("agreement/", agreement.Agreement.as_view()),
+    path("plan/", agreement.Plan.as_view()),
+    path("comparison/", agreement.Comparison.as_view()),
+    path("reports/<int:report_id>/", agreement.KeptReport.as_view()),
     path("classifiers/", classifiers.Classifiers.as_view()),
     path("classifiers/<str:slug>/versions/", classifiers.Versions.as_view()),
 ]

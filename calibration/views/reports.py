@@ -160,6 +160,8 @@ def kept_report(request: HttpRequest, report_id: int) -> HttpResponse:
     )
     export = EXPORTS.get(request.GET.get("export", ""))
     document, version = kept.document, request.GET.get("version") or kept.versions[-1]
+    if request.GET.get("export") == "json":
+        return _download(reports.as_bytes(kept), "application/json", f"report-{kept.id}.json")
     if export is not None:
         return export(document, version)
     query = {"dataset": document["dataset"], "version": version}
