@@ -1,0 +1,86 @@
+"""What people do with a flag: acknowledge, assign, snooze, dismiss, resolve. Each change of state is an event."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from django.db import transaction
+
+from calibration.models import DriftFlag, FlagEvent
+from labeling.errors import Conflict, NotFound, Refused
+from labeling.models import User
+
+State = DriftFlag.State
+
+
+def get(flag_id: int) -> DriftFlag:
+    """A flag with what every page of it needs; raises NotFound."""
+    flags = DriftFlag.objects.select_related("version__classifier__signal", "assigned_to")
+    flag = flags.filter(id=flag_id).first()
+    if flag is None:
+        raise NotFound("unknown_flag", f"there is no drift flag {flag_id}")
+    return flag
+
+
+def acknowledge(*, flag: DriftFlag, by: User | None, note: str = "") -> DriftFlag:
+    """Somebody has seen it and will act; again by anybody changes nothing."""
+    if flag.state == State.ACKNOWLEDGED:
+        return flag
+    return move(flag=flag, to=State.ACKNOWLEDGED, allowed=[State.OPEN], action="acknowledged", by=by, note=note)
+
+
+def dismiss(*, flag: DriftFlag, by: User | None, reason: str) -> DriftFlag:
+    """It is no problem, and why; only new evidence can raise it again."""
+    reason = reason.strip()
+    if not reason:
+        raise Refused("no_reason", "say why the flag is dismissed", field="reason")
+    if flag.state == State.DISMISSED:
+        return flag
+    return move(flag=flag, to=State.DISMISSED, allowed=DriftFlag.ACTIVE, action="dismissed", by=by, note=reason)
+
+
+def resolve(*, flag: DriftFlag, by: User | None, note: str) -> DriftFlag:
+    """What it told of has been mended."""
+    if flag.state == State.RESOLVED:
+        return flag
+    return move(flag=flag, to=State.RESOLVED, allowed=DriftFlag.ACTIVE, action="resolved", by=by, note=note)
+
+
+@transaction.atomic
+def assign(*, flag: DriftFlag, to: User, by: User | None) -> DriftFlag:
+    """Somebody's to look after; refused for people who cannot act on it."""
+    if not to.may("engineer"):
+        raise Refused("not_an_engineer", f"{to.username} cannot act on flags", field="person")
+    if flag.assigned_to_id != to.id:
+        DriftFlag.objects.filter(id=flag.id).update(assigned_to=to)
+        FlagEvent.objects.create(flag=flag, actor=by, action="assigned", note=to.username)
+    return get(flag.id)
+
+
+@transaction.atomic
+def snooze(*, flag: DriftFlag, until: datetime, by: User | None, now: datetime) -> DriftFlag:
+    """Out of the inbox until then; it stays active."""
+    if until <= now:
+        raise Refused("in_the_past", "a flag can be snoozed until a later time only", field="until")
+    if DriftFlag.objects.filter(id=flag.id, state__in=DriftFlag.ACTIVE).update(snoozed_until=until):
+        FlagEvent.objects.create(flag=flag, actor=by, action="snoozed", note=f"until {until:%Y-%m-%d %H:%M}")
+        return get(flag.id)
+    raise _moved_on(flag, "snoozed")
+
+
+@transaction.atomic
+def move(
+    *, flag: DriftFlag, to: str, allowed: Sequence[str], action: str, by: User | None, note: str = ""
+) -> DriftFlag:
+    """One conditional update; the row count says whether the flag was still where it could move from."""
+    moved = DriftFlag.objects.filter(id=flag.id, state__in=allowed).update(state=to, snoozed_until=None)
+    if not moved:
+        raise _moved_on(flag, action)
+    FlagEvent.objects.create(flag=flag, actor=by, action=action, note=note)
+    return get(flag.id)
+
+
+def _moved_on(flag: DriftFlag, action: str) -> Conflict:
+    state = DriftFlag.objects.values_list("state", flat=True).get(id=flag.id)
+    return Conflict("flag_moved_on", f"the flag is {state}: it cannot be {action} any more")

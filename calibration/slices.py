@@ -1,0 +1,21 @@
+"""Slices by name: `{"channel": "voice"}` as a key in the database and as words for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+
+def slice_of(by: Sequence[str], place: Sequence[str]) -> dict[str, str]:
+    """The slice at a place: dimension → value."""
+    return dict(zip(by, place, strict=True))
+
+
+def key(part: Mapping[str, str]) -> str:
+    """The canonical text of a slice, the same however it was written."""
+    return json.dumps(dict(sorted(part.items())), ensure_ascii=False, separators=(",", ":"))[:400] if part else ""
+
+
+def words(part: Mapping[str, str], everything: str = "all conversations") -> str:
+    """`voice, trial`."""
+    return ", ".join(str(value) for value in part.values()) or everything

@@ -1,0 +1,201 @@
+"""Labels as they come in, beside what versions said of the same units: what monitors, trends and attribution read.
+
+A unit's answer is the ruling where there is one, else the value that most of its labels have (for interval signals
+their mean); a tie is no answer yet. Late and superseded labels do not count. A unit's weight is 1 / inclusion
+probability; one that several queues drew has the chance of being in any of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Any
+
+from django.db.models import Min, Q, QuerySet
+
+from calibration.models import ClassifierVersion, Prediction
+from labeling.models import Item, Label, Ruling, Signal
+from labeling.values import number_text
+
+UNKNOWN = "unknown"
+Unit = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What people say of one unit: where it is, when they said it, and how much it stands for.
+
+    `labeled_at` is None where a source gave no time; `arrived_at` is the later of the times that are known. `share` is
+    the weight relative to the heaviest that its design could have drawn in its slice (0..1].
+    """
+
+    unit: Unit
+    channel: str
+    cohort: str
+    attributes: Mapping[str, Any]
+    value: str
+    number: float | None
+    votes: tuple[str, ...]
+    labeled_at: datetime | None
+    arrived_at: datetime
+    started_at: datetime | None
+    weight: float
+    queues: frozenset[int] = frozenset()
+    share: float = 1.0
+
+    def place(self, by: Sequence[str]) -> tuple[str, ...]:
+        """Its slice, as the values of `by`."""
+        return place(by, self.channel, self.cohort, self.attributes)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One version's answer for a unit."""
+
+    value: str
+    number: float | None
+    predicted_at: datetime | None
+
+
+def place(by: Sequence[str], channel: str, cohort: str, attributes: Mapping[str, Any]) -> tuple[str, ...]:
+    """The values of `by`: channel, cohort, or the name of an attribute."""
+    known = {"channel": channel, "cohort": cohort}
+    return tuple(known[name] if name in known else str(attributes.get(name, UNKNOWN)) for name in by)
+
+
+def answers(signal: Signal, *, after: datetime | None = None, units: QuerySet[Any] | None = None) -> list[Answer]:
+    """Every answered unit of a signal, in the order of arrival; with `after`, those whose last label came later.
+
+    `units` narrows to conversations (a queryset of their ids).
+    """
+    labels = Label.objects.filter(signal=signal, superseded_at__isnull=True, late=False)
+    rulings = Ruling.objects.filter(signal=signal, superseded_at__isnull=True)
+    if units is not None:
+        labels, rulings = labels.filter(conversation__in=units), rulings.filter(conversation__in=units)
+    if after is not None:
+        # A unit with one new label is read whole; which of them count is decided on the unit's last arrival.
+        fresh = labels.filter(Q(labeled_at__gt=after) | Q(labeled_at__isnull=True, stored_at__gt=after))
+        labels = labels.filter(conversation__in=fresh.values("conversation"))
+    decided = {(r.conversation_id, r.turn): r for r in rulings}
+    found = (_answer(signal, unit, rows, decided.get(unit)) for unit, rows in _by_unit(labels))
+    kept = [answer for answer in found if answer is not None and (after is None or answer.arrived_at > after)]
+    return sorted(_shared(kept, labels), key=lambda answer: (answer.arrived_at, answer.unit))
+
+
+def said(versions: Iterable[ClassifierVersion], signal: Signal) -> dict[int, dict[Unit, Said]]:
+    """version id → unit → what it said, for every unit of the signal that has a label."""
+    labelled = Label.objects.filter(signal=signal, superseded_at__isnull=True, late=False).values("conversation")
+    rows = Prediction.objects.filter(
+        version__in=list(versions), status=Prediction.Status.OK, conversation__in=labelled
+    ).values_list("version_id", "conversation_id", "turn", "value", "number", "predicted_at")
+    answer: dict[int, dict[Unit, Said]] = defaultdict(dict)
+    for version, conversation, turn, value, number, at in rows.iterator(chunk_size=5000):
+        answer[version][conversation, turn] = Said(value or "", number, at)
+    return answer
+
+
+def day_of(answer: Answer, said: Said | None = None) -> date:
+    """When a unit's answer is placed in time: when it was given, else when the unit was scored or took place."""
+    known = answer.labeled_at or (said.predicted_at if said else None) or answer.started_at
+    return (known or answer.arrived_at).date()
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    unit: Unit
+    channel: str
+    cohort: str
+    attributes: Mapping[str, Any]
+    started_at: datetime | None
+    annotator: int
+    value: str
+    number: float | None
+    labeled_at: datetime | None
+    stored_at: datetime
+    queue: int | None
+    probability: float
+
+
+def _by_unit(labels: QuerySet[Label]) -> Iterator[tuple[Unit, list[_Row]]]:
+    columns = labels.order_by("conversation_id", "turn", "id").values_list(
+        "conversation_id",
+        "turn",
+        "conversation__channel",
+        "conversation__cohort",
+        "conversation__attributes",
+        "conversation__started_at",
+        "annotator_id",
+        "value",
+        "number",
+        "labeled_at",
+        "stored_at",
+        "item__queue_id",
+        "item__inclusion_probability",
+    )
+    held: list[_Row] = []
+    for conversation, turn, *rest, probability in columns.iterator(chunk_size=5000):
+        row = _Row((conversation, turn), *rest, 1.0 if probability is None else probability)
+        if held and held[0].unit != row.unit:
+            yield held[0].unit, held
+            held = []
+        held.append(row)
+    if held:
+        yield held[0].unit, held
+
+
+def _answer(signal: Signal, unit: Unit, rows: list[_Row], ruling: Ruling | None) -> Answer | None:
+    value, number = (ruling.value, ruling.number) if ruling else _agreed(signal, rows)
+    if value is None:
+        return None
+    first = rows[0]
+    times = [row.labeled_at for row in rows if row.labeled_at is not None]
+    return Answer(
+        unit=unit,
+        channel=first.channel,
+        cohort=first.cohort,
+        attributes=first.attributes,
+        value=value,
+        number=number,
+        votes=tuple({row.annotator: row.value for row in rows}.values()),
+        labeled_at=max(times) if times else None,
+        arrived_at=max(row.labeled_at or row.stored_at for row in rows),
+        started_at=first.started_at,
+        weight=1 / _drawn_by_any(rows),
+        queues=frozenset(row.queue for row in rows if row.queue is not None),
+    )
+
+
+def _agreed(signal: Signal, rows: list[_Row]) -> tuple[str | None, float | None]:
+    """The one value that most people gave (each counts once, with the latest), or the mean of numbers."""
+    latest = {row.annotator: row for row in rows}
+    if signal.scale == Signal.Scale.INTERVAL:
+        numbers = [row.number for row in latest.values() if row.number is not None]
+        mean = math.fsum(numbers) / len(numbers) if numbers else None
+        return (None, None) if mean is None else (number_text(mean), mean)
+    ranked = Counter(row.value for row in latest.values()).most_common(2)
+    tied = len(ranked) == 2 and ranked[0][1] == ranked[1][1]
+    return (None if tied else ranked[0][0]), None
+
+
+def _drawn_by_any(rows: list[_Row]) -> float:
+    """The chance that at least one of the unit's designs drew it; 1 when a label came without a queue."""
+    by_queue = {row.queue: row.probability for row in rows}
+    if None in by_queue:
+        return 1.0
+    return 1 - math.prod(1 - probability for probability in by_queue.values())
+
+
+def _shared(kept: list[Answer], labels: QuerySet[Label]) -> list[Answer]:
+    """The answers with `share` filled in: each queue is a design of its own, and so are all labels without one."""
+    queues = labels.filter(item__isnull=False).values("item__queue")
+    rows = Item.objects.filter(queue__in=queues).values_list("queue", "conversation__channel", "conversation__cohort")
+    least = {tuple(key): chance for *key, chance in rows.annotate(least=Min("inclusion_probability"))}
+    return [replace(answer, share=_relative(answer, least)) for answer in kept]
+
+
+def _relative(answer: Answer, least: Mapping[tuple[Any, ...], float]) -> float:
+    heaviest = [1 / least[queue, answer.channel, answer.cohort] for queue in answer.queues]
+    return min(answer.weight / max(heaviest), 1.0) if heaviest else 1.0

@@ -1,0 +1,73 @@
+"""How much each version said, by day and slice: reads the rollup, never rows of predictions."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from django.db.models import QuerySet, Sum
+
+from calibration.models import Classifier, ClassifierVersion, PredictionRollup
+
+CORE = ("channel", "cohort")
+"""What the rollup can be sliced by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """Predictions of one version on one day in one slice that gave one value; `total` sums their numbers."""
+
+    version: int
+    day: date
+    place: tuple[str, ...]
+    value: str
+    failed: bool
+    count: int
+    total: float
+    total_squares: float
+
+
+def read(
+    versions: Iterable[ClassifierVersion],
+    *,
+    by: Sequence[str] = (),
+    since: date | None = None,
+    until: date | None = None,
+) -> list[Volume]:
+    """The rollup of some versions between two days (both included), summed over what `by` does not name."""
+    rows: QuerySet[PredictionRollup] = PredictionRollup.objects.filter(version__in=list(versions), day__isnull=False)
+    rows = rows.filter(day__gte=since) if since else rows
+    rows = rows.filter(day__lte=until) if until else rows
+    grouped = rows.order_by().values_list("version_id", "day", *by, "value", "failed")
+    summed = grouped.annotate(n=Sum("count"), x=Sum("total"), x2=Sum("total_squares"))
+    return [
+        Volume(version, day, tuple(middle[: len(by)]), middle[-2], middle[-1], n, x, x2)
+        for version, day, *middle, n, x, x2 in summed
+        if n > 0
+    ]
+
+
+def in_service(rows: Iterable[Volume]) -> int | None:
+    """The version (its id) that answered most of these; None where there is nothing."""
+    counts: Counter[int] = Counter()
+    for row in rows:
+        counts[row.version] += row.count
+    return max(counts, key=lambda version: (counts[version], version), default=None)
+
+
+def by_day(rows: Iterable[Volume]) -> dict[date, list[Volume]]:
+    """The rows of each day, in order."""
+    days: dict[date, list[Volume]] = defaultdict(list)
+    for row in rows:
+        days[row.day].append(row)
+    return dict(sorted(days.items()))
+
+
+def versions_of(classifier: Classifier) -> list[ClassifierVersion]:
+    """Every version of a classifier, oldest first, each with its classifier at hand."""
+    versions = list(classifier.versions.order_by("created_at", "id"))
+    for version in versions:
+        version.classifier = classifier
+    return versions
