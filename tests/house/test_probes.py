@@ -23,7 +23,7 @@ def test_metrics_count_what_is_stored(client: Client) -> None:
 
 
 def test_the_api_answers_strangers_with_a_problem_document(client: Client) -> None:
-    response = client.get("/api/v1/datasets/")
+    response = client.get("/api/v1/signals/")
     assert response.status_code == 401
     assert response["Content-Type"] == "application/problem+json"
     assert response.json()["status"] == 401
