@@ -11,7 +11,7 @@ from calibration.stats import intervals
 from calibration.stats.agreement import CELLS, accuracy
 from calibration.stats.estimate import Estimate
 from calibration.stats.intervals import Stack
-from calibration.stats.tables import Array, ConfusionTable, Flags
+from calibration.stats.tables import Array, Flags
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,8 @@ def accuracy_estimates(cells: Stack, confidence: float) -> list[Estimate]:
     return [weighted[i] if unequal[i] else estimate for i, estimate in enumerate(plain)]
 
 
-def per_category(tables: Sequence[ConfusionTable], confidence: float = 0.95) -> list[tuple[CategoryEstimates, ...]]:
-    """Share, precision, recall and F1 of every category of every table."""
-    if not tables:
-        return []
-    cells, names = intervals.stack(list(tables)), tables[0].categories
+def per_category(cells: Stack, names: Sequence[str], confidence: float = 0.95) -> list[tuple[CategoryEstimates, ...]]:
+    """Share, precision, recall and F1 of every category of every table of a stack."""
     hits = Stack(*(np.diagonal(a, axis1=-2, axis2=-1) for a in cells))
     gold, predicted = Stack(*(a.sum(-1) for a in cells)), Stack(*(a.sum(-2) for a in cells))
     everything = Stack(*(np.broadcast_to(a.sum(CELLS)[..., None], gold.n.shape) for a in cells))
@@ -61,7 +58,7 @@ def per_category(tables: Sequence[ConfusionTable], confidence: float = 0.95) -> 
             CategoryEstimates(names[k], support[s][k], *(column[s * len(names) + k] for column in columns))
             for k in range(len(names))
         )
-        for s in range(len(tables))
+        for s in range(len(support))
     ]
 
 

@@ -1,8 +1,8 @@
 """Agreement among people: several raters, missing ratings, any level of measurement.
 
-The input is a matrix of units x values with the number of ratings each unit got for each value. Units with the same
-count vector are computed once, where there are few values. Intervals come from leaving one item out, at the size that
-this variance stands for.
+The input is a matrix of units x values with the number of ratings each unit got for each value, and, where rows are
+groups of alike units, how many units each row stands for. Intervals come from leaving one unit out, in closed form, at
+the size that this variance stands for.
 """
 
 from __future__ import annotations
@@ -23,12 +23,10 @@ LEVELS = ("nominal", "ordinal", "interval", "ratio")
 LEAVE_ONE_OUT = "leave one item out, transferred wilson"
 # Below this many items the interval covers less often than it says.
 FEW_ITEMS = 50
-# With more values than this, sorting count vectors costs more than their repetition saves.
-WIDE = 32
 
 
 class Groups(NamedTuple):
-    """Distinct count vectors [G, K], how many units have each, and how many ratings such a unit has."""
+    """Count vectors [G, K], how many units have each, and how many ratings such a unit has."""
 
     counts: Array
     units: Array
@@ -57,31 +55,36 @@ def count_matrix(votes: Iterable[Mapping[str, int]], categories: Sequence[str]) 
     return matrix
 
 
-def group(counts: ArrayLike, at_least: int) -> Groups:
-    """Units with at least so many ratings, grouped by count vector."""
+def group(counts: ArrayLike, at_least: int, units: ArrayLike | None = None) -> Groups:
+    """Units with at least so many ratings; `units` says how many each row stands for, one without it."""
     matrix = np.asarray(counts, dtype=np.float64)
     if matrix.ndim != 2:
         raise StatisticsError("ratings must be a matrix of units x values")
-    if not np.isfinite(matrix).all() or (matrix < 0).any() or (matrix != np.floor(matrix)).any():
-        raise StatisticsError("numbers of ratings must be whole and not negative")
-    matrix = matrix[matrix.sum(1) >= at_least]
-    if len(matrix) == 0:
-        return Groups(matrix, np.zeros(0), np.zeros(0))
-    if matrix.shape[1] > WIDE:
-        return Groups(matrix, np.ones(len(matrix)), matrix.sum(1))
-    distinct, units = np.unique(matrix, axis=0, return_counts=True)
-    return Groups(distinct, units.astype(np.float64), distinct.sum(1))
+    times = np.ones(len(matrix)) if units is None else np.asarray(units, dtype=np.float64)
+    if times.shape != (len(matrix),):
+        raise StatisticsError("each row of ratings needs a number of units")
+    for array in (matrix, times):
+        if not np.isfinite(array).all() or (array < 0).any() or (array != np.floor(array)).any():
+            raise StatisticsError("numbers of ratings and of units must be whole and not negative")
+    ratings = matrix.sum(1)
+    kept = (ratings >= at_least) & (times > 0)
+    return Groups(matrix[kept], times[kept], ratings[kept])
 
 
 def human_alpha(
-    counts: ArrayLike, *, level: str, values: Sequence[float] | None = None, confidence: float = 0.95
+    counts: ArrayLike,
+    *,
+    level: str,
+    values: Sequence[float] | None = None,
+    units: ArrayLike | None = None,
+    confidence: float = 0.95,
 ) -> Estimate:
     """Krippendorff's alpha among people, at a level named by the caller.
 
     `values` are the numbers behind the columns, needed at the interval and ratio levels; at the ordinal level the
     columns are in the order of the scale.
     """
-    groups = group(counts, at_least=2)
+    groups = group(counts, 2, units)
     if level not in LEVELS:
         raise StatisticsError(f"unknown level of measurement {level!r}; known are {', '.join(LEVELS)}")
     numbers = _values(values, groups.counts.shape[1], level)
@@ -246,9 +249,9 @@ def _transferred(value: float, chance: Chance, variance: float, items: int, conf
     return Estimate(value, low, high, method, items, float(items), confidence, None, float(np.sqrt(variance)))
 
 
-def human_ac1(counts: ArrayLike, *, confidence: float = 0.95) -> Estimate:
+def human_ac1(counts: ArrayLike, *, units: ArrayLike | None = None, confidence: float = 0.95) -> Estimate:
     """Gwet's AC1 of several raters (2014): lonely ratings count for the categories' shares, not for agreement."""
-    groups = group(counts, at_least=1)
+    groups = group(counts, 1, units)
     size = groups.counts.shape[1]
     if not (groups.ratings >= 2).any():
         return Estimate.undefined("no_pairable_ratings")
@@ -279,9 +282,9 @@ def _ac1_expected(q: Array) -> Array:
     return np.asarray(1 - (q * (1 - q)).sum(-1) / (q.shape[-1] - 1))
 
 
-def fleiss_kappa(counts: ArrayLike, *, confidence: float = 0.95) -> Estimate:
+def fleiss_kappa(counts: ArrayLike, *, units: ArrayLike | None = None, confidence: float = 0.95) -> Estimate:
     """Fleiss' kappa (1971) over units with two ratings or more; units may differ in their number of ratings."""
-    groups = group(counts, at_least=2)
+    groups = group(counts, 2, units)
     if len(groups.units) == 0:
         return Estimate.undefined("no_pairable_ratings")
     _, apart = _pair_disagreement(groups)

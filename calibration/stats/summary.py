@@ -89,10 +89,15 @@ def estimate_all(
     """One statistic of every table, computed at once."""
     if not tables:
         return []
-    cells = intervals.stack(list(tables))
+    return _of_stack(statistic, intervals.stack(list(tables)), scale, scores, confidence)
+
+
+def _of_stack(
+    statistic: str, cells: intervals.Stack, scale: str, scores: Sequence[float] | None, confidence: float
+) -> list[Estimate]:
     if statistic == "accuracy":
         return categories.accuracy_estimates(cells, confidence)
-    chosen = measure(statistic, tables[0].size, scale=scale, scores=scores)
+    chosen = measure(statistic, cells.n.shape[-1], scale=scale, scores=scores)
     limits = intervals.transferred_wilson(chosen, cells, confidence, _floor(statistic))
     return intervals.estimates(limits, cells, confidence)
 
@@ -113,9 +118,12 @@ def summarise_all(
 
     Weighted kappa needs an order: it is left out of nominal and multilabel signals.
     """
+    if not tables:
+        return []
     wanted = [name for name in statistics if name != "weighted_kappa" or scale in RANKED]
-    columns = {name: estimate_all(name, tables, scale=scale, scores=scores, confidence=confidence) for name in wanted}
-    by_category = categories.per_category(tables, confidence)
+    cells = intervals.stack(list(tables))
+    columns = {name: _of_stack(name, cells, scale, scores, confidence) for name in wanted}
+    by_category = categories.per_category(cells, tables[0].categories, confidence)
     return [
         Summary(
             estimates={name: columns[name][i] for name in wanted},

@@ -74,6 +74,8 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "half a rating": lambda: human.human_alpha([[0.5, 2]], level="nominal"),
     "negative ratings": lambda: human.human_alpha([[-1, 2]], level="nominal"),
     "NaN ratings": lambda: human.human_alpha([[NAN, 2]], level="nominal"),
+    "units of another length": lambda: human.human_alpha([[1, 2]], level="nominal", units=[1, 2]),
+    "half a unit": lambda: human.human_ac1([[1, 2]], units=[0.5]),
     "unknown level": lambda: human.human_alpha([[1, 2]], level="fuzzy"),
     "interval level without values": lambda: human.human_alpha([[1, 2]], level="interval"),
     "values of another length": lambda: human.human_alpha([[1, 2]], level="interval", values=[1.0]),

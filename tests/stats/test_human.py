@@ -65,6 +65,18 @@ def test_the_same_for_other_coefficients(function: object) -> None:
     assert function(counts).standard_error == pytest.approx(expected, rel=1e-9)  # type: ignore[operator]
 
 
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_row_may_stand_for_many_units(level: str) -> None:
+    counts = counts_of(25, 4)
+    times = np.random.default_rng(3).integers(0, 5, 25)
+    spelled_out = np.repeat(counts, times, axis=0)
+    assert human.human_alpha(counts, level=level, values=VALUES, units=times).as_dict() == pytest.approx(
+        human.human_alpha(spelled_out, level=level, values=VALUES).as_dict()
+    )
+    assert human.human_ac1(counts, units=times).low == pytest.approx(human.human_ac1(spelled_out).low)
+    assert human.fleiss_kappa(counts, units=times).low == pytest.approx(human.fleiss_kappa(spelled_out).low)
+
+
 def test_fleiss_kappa_is_that_of_statsmodels() -> None:
     rng = np.random.default_rng(2)
     counts = rng.multinomial(6, [0.5, 0.3, 0.2], size=50)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+
 import numpy as np
 import pytest
 from sklearn import metrics
 
+from calibration import stats
 from calibration.stats import agreement, intervals
 from calibration.stats.summary import estimate, summarise
 from calibration.stats.tables import ConfusionTable, PairedTable, StratifiedTable, Stratum
@@ -127,6 +131,12 @@ def test_an_undefined_stratified_statistic_has_its_reason() -> None:
 def test_paired_tables_keep_their_categories() -> None:
     with pytest.raises(ValueError, match="categories"):
         PairedTable.from_counts([[[1]]], ["a"]) + PairedTable.from_counts([[[1]]], ["b"])
+
+
+def test_names_of_the_package_hide_none_of_its_modules() -> None:
+    for info in pkgutil.iter_modules(stats.__path__):
+        module = importlib.import_module(f"calibration.stats.{info.name}")
+        assert getattr(stats, info.name) is module
 
 
 def test_wilson_is_undefined_without_items() -> None:
