@@ -1,0 +1,158 @@
+"""Running a version: complete, once each, resumable after any stop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from calibration import classifiers, scoring
+from calibration.errors import NotComparable
+from calibration.evaluators import Answer, Text
+from calibration.evaluators.judge import JudgeUnavailable
+from calibration.models import Classifier, ClassifierVersion, Prediction, PredictionRollup, ScoringRun
+from labeling.errors import Conflict, NotFound, Refused
+from labeling.models import Signal
+from tests.calibration.judge_server import judge_server
+from tests.make import make_conversation, make_queue, make_signal
+
+pytestmark = pytest.mark.django_db
+
+
+def make_version(signal: Signal | None = None, *, kind: str = "vader", **content: object) -> ClassifierVersion:
+    classifier = Classifier.objects.create(slug=kind, title=kind, signal=signal or make_signal())
+    version, _ = classifiers.register(classifier=classifier, version="1", content={"kind": kind, **content})
+    return version
+
+
+class Scripted:
+    """An evaluator that gives these answers in turn; an exception among them is raised."""
+
+    def __init__(self, *answers: Answer | Exception) -> None:
+        self.answers: Iterator[Answer | Exception] = iter(answers)
+        self.asked = 0
+
+    def score(self, text: Text) -> Answer:
+        self.asked += 1
+        answer = next(self.answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def test_it_works() -> None:
+    make_conversation(texts=("Thank you, that was great!", "Bye"))
+    run = scoring.work(run=scoring.start(version=make_version(), frame={}))
+    assert (run.state, run.done, run.failed) == ("done", 1, 0)
+    assert Prediction.objects.get().value == "positive"
+    assert PredictionRollup.objects.get().count == 1
+
+
+def test_a_run_over_a_queue_scores_its_items_only() -> None:
+    make_conversation()
+    version = make_version()
+    queue = make_queue(items=2)
+    run = scoring.work(run=scoring.start(version=version, frame={"queue": queue.slug}))
+    assert (run.total, Prediction.objects.count()) == (2, 2)
+
+
+def test_a_period_has_both_its_days() -> None:
+    now = timezone.now()
+    for days in (0, 1, 2, 3):
+        make_conversation(started_at=now - timedelta(days=days))
+    frame = {"from": (now - timedelta(days=2)).date().isoformat(), "to": (now - timedelta(days=1)).date().isoformat()}
+    assert scoring.start(version=make_version(), frame=frame).total == 2
+
+
+def test_a_turn_signal_is_scored_turn_by_turn() -> None:
+    make_conversation(texts=("Great, thanks!", "ok", "This is terrible"))
+    scoring.work(run=scoring.start(version=make_version(make_signal(unit="turn")), frame={}))
+    assert list(Prediction.objects.order_by("turn").values_list("turn", "value")) == [
+        (0, "positive"),
+        (1, "positive"),
+        (2, "negative"),
+    ]
+
+
+def test_a_judge_that_goes_down_stops_the_run_and_it_ends_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "BATCH", 1)
+    for _ in range(3):
+        make_conversation()
+    good = Answer("neutral")
+    run = scoring.start(version=make_version(), frame={})
+    run = scoring.work(run=run, evaluator=Scripted(good, JudgeUnavailable("down")))
+    assert (run.state, run.done, run.error) == ("failed", 1, "down")
+    again = Scripted(good, good)
+    run = scoring.work(run=run, evaluator=again, again=True)
+    assert (run.state, run.done, again.asked, Prediction.objects.count()) == ("done", 3, 2, 3)
+    assert sum(PredictionRollup.objects.values_list("count", flat=True)) == 3
+
+
+def test_failed_units_are_kept_with_their_reason_and_tried_again_on_request() -> None:
+    make_conversation()
+    run = scoring.start(version=make_version(), frame={})
+    run = scoring.work(run=run, evaluator=Scripted(Answer(status="unparsable", rationale="prose", cost=0.5)))
+    assert (run.state, run.failed, run.cost) == ("done", 1, 0.5)
+    assert PredictionRollup.objects.get(failed=True).value == "unparsable"
+    scoring.work(run=run, evaluator=Scripted(Answer("negative")), again=True)
+    assert Prediction.objects.get().value == "negative"
+    assert {(row.value, row.count) for row in PredictionRollup.objects.filter(count__gt=0)} == {("negative", 1)}
+
+
+def test_a_run_that_is_done_does_nothing_more() -> None:
+    make_conversation()
+    run = scoring.work(run=scoring.start(version=make_version(), frame={}))
+    idle = Scripted()
+    scoring.work(run=run, evaluator=idle)
+    assert idle.asked == 0
+
+
+def test_two_workers_do_not_take_the_same_run_until_its_holder_has_died() -> None:
+    make_conversation()
+    run = scoring.start(version=make_version(), frame={})
+    ScoringRun.objects.filter(id=run.id).update(held_until=timezone.now() + timedelta(minutes=1))
+    with pytest.raises(Conflict):
+        scoring.work(run=run)
+    ScoringRun.objects.filter(id=run.id).update(held_until=timezone.now() - timedelta(seconds=1))
+    assert scoring.work(run=run).state == "done"
+
+
+@pytest.mark.parametrize("frame", [{"queue": "nowhere"}, {"dataset": "gold@9"}])
+def test_a_frame_that_names_nothing_is_refused(frame: dict[str, str]) -> None:
+    with pytest.raises(NotFound):
+        scoring.start(version=make_version(), frame=frame)
+
+
+def test_a_day_that_is_none_is_refused() -> None:
+    with pytest.raises(Refused, match="2026-02-30"):
+        scoring.start(version=make_version(), frame={"from": "2026-02-30", "to": "2026-03-01"})
+
+
+def test_a_version_that_is_only_loaded_is_refused_before_anything_is_queued() -> None:
+    with pytest.raises(NotComparable):
+        scoring.start(version=make_version(kind="loaded"), frame={})
+    assert not ScoringRun.objects.exists()
+
+
+def test_a_real_client_against_an_endpoint_that_misbehaves_scores_each_item_once() -> None:
+    for text in ("fine", "BUSY", "BROKEN", "PROSE", "REFUSE", "fine too"):
+        make_conversation(texts=(text,))
+    with judge_server() as server:
+        version = make_version(
+            kind="openai",
+            model="judge-1",
+            prompt="{{ transcript }}",
+            parameters={"base_url": server.base_url, "requests_per_minute": 1e6, "max_retries": 2},
+        )
+        server.down = True
+        run = scoring.start(version=version, frame={})
+        evaluator = scoring.evaluators.make(version)
+        evaluator.client = evaluator.client.with_options(max_retries=0)  # type: ignore[attr-defined]
+        assert scoring.work(run=run, evaluator=evaluator).state == "failed"
+        server.down = False
+        run = scoring.work(run=run)
+    assert (run.state, run.done, run.failed) == ("done", 6, 2)
+    statuses = sorted(Prediction.objects.values_list("status", flat=True))
+    assert statuses == ["ok", "ok", "ok", "ok", "refused", "unparsable"]
