@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 
-from calibration.models import DriftFlag, FlagEvent
+from calibration.models import Classifier, DriftFlag, FlagEvent
 from labeling.errors import Conflict, NotFound, Refused
 from labeling.models import User
 
@@ -21,6 +22,45 @@ def get(flag_id: int) -> DriftFlag:
     if flag is None:
         raise NotFound("unknown_flag", f"there is no drift flag {flag_id}")
     return flag
+
+
+def active(*, classifier: Classifier | None = None) -> list[DriftFlag]:
+    """Open, acknowledged and recalibrating flags, newest first."""
+    flags = DriftFlag.objects.select_related("version__classifier__signal", "assigned_to", "recalibration")
+    flags = flags.filter(state__in=DriftFlag.ACTIVE)
+    return list(flags.filter(version__classifier=classifier) if classifier else flags)
+
+
+def document(flag: DriftFlag) -> dict[str, Any]:
+    """A flag in the contract's form."""
+    return {
+        "id": flag.id,
+        "kind": flag.kind,
+        "classifier": flag.version.classifier.slug,
+        "version": flag.version.version,
+        "slice": flag.slice,
+        "since": flag.since.isoformat() if flag.since else None,
+        "raised_at": flag.raised_at.isoformat(),
+        "evidence": flag.evidence,
+        "severity": flag.severity,
+        "state": flag.state,
+        "guarantee": flag.guarantee,
+        "assigned_to": flag.assigned_to.username if flag.assigned_to else None,
+        "snoozed_until": flag.snoozed_until.isoformat() if flag.snoozed_until else None,
+    }
+
+
+def history(flag: DriftFlag) -> list[dict[str, Any]]:
+    """Who did what, in order."""
+    return [
+        {
+            "action": event.action,
+            "by": event.actor.username if event.actor else None,
+            "note": event.note,
+            "at": event.at.isoformat(),
+        }
+        for event in flag.events.select_related("actor")
+    ]
 
 
 def acknowledge(*, flag: DriftFlag, by: User | None, note: str = "") -> DriftFlag:

@@ -136,8 +136,10 @@ def _by_unit(labels: QuerySet[Label]) -> Iterator[tuple[Unit, list[_Row]]]:
         "item__inclusion_probability",
     )
     held: list[_Row] = []
-    for conversation, turn, *rest, probability in columns.iterator(chunk_size=5000):
-        row = _Row((conversation, turn), *rest, 1.0 if probability is None else probability)
+    for found in columns.iterator(chunk_size=5000):
+        conversation, turn, *rest = list[Any](found)
+        rest[-1] = 1.0 if rest[-1] is None else rest[-1]
+        row = _Row((conversation, turn), *rest)
         if held and held[0].unit != row.unit:
             yield held[0].unit, held
             held = []

@@ -1,0 +1,116 @@
+"""Flags in words: the inbox's sentence, a flag's headline, what it costs, and the step that its recalibration is at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+
+from calibration import slices
+from calibration.models import DriftFlag, Recalibration
+
+NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten", "Eleven", "Twelve")
+STEPS = ("Slices", "Top-up queue", "Fit", "Validate", "Promote")
+NOTABLE = 0.02
+"""A share that is less than two points wrong is not said to cost anything."""
+Kind = DriftFlag.Kind
+
+
+def inbox(flags: Sequence[DriftFlag], *, watched: int) -> str:
+    """The answer first: how many flags there are, and the one that costs most."""
+    if not flags:
+        return "Nothing has drifted." if watched else "Nothing is watched yet."
+    count = f"{NUMBERS[len(flags)] if len(flags) < len(NUMBERS) else len(flags)} flag{'s' if len(flags) > 1 else ''}."
+    costly = [flag for flag in flags if abs(flag.severity.get("bias") or 0) >= NOTABLE]
+    if not costly:
+        return count
+    worst = max(costly, key=lambda flag: abs(flag.severity["bias"]))
+    since = f" since {day(worst.since)}" if worst.since else ""
+    many = (
+        f"{NUMBERS[len(costly)] if len(costly) < len(NUMBERS) else len(costly)} cost"
+        if len(costly) > 1
+        else "One costs"
+    )
+    first = "you now" if len(costly) == 1 else "you now, first of all"
+    return f"{count} {many} {first}: {cost(worst, place=True)}{since}."
+
+
+def headline(flag: DriftFlag) -> str:
+    """What happened, in a line."""
+    evidence = flag.evidence
+    if flag.kind in (Kind.AGREEMENT, Kind.HUMAN):
+        was, now = evidence.get("calibrated", {}).get("value"), evidence.get("agreement", {}).get("value")
+        who = "Agreement" if flag.kind == Kind.AGREEMENT else "Agreement among people"
+        if was is not None and now is not None:
+            return f"{who} fell from {was:.2f} to {now:.2f}"
+    if flag.kind == Kind.MIX and evidence.get("category"):
+        was, now = evidence.get("calibrated", {}).get("value"), evidence.get("share", {}).get("value")
+        if was is not None and now is not None:
+            verb = "rose" if now > was else "fell"
+            return f"“{evidence['category']}” {verb} from {100 * was:.0f} to {100 * now:.0f} % of the answers"
+    if flag.kind == Kind.EXPIRED:
+        if evidence.get("uncovered", 0) > 0.2:
+            return f"{100 * evidence['uncovered']:.0f} % of conversations lie where there is no gold"
+        return f"Calibration is {evidence.get('age_days', 0)} days old"
+    return str(DriftFlag.Kind(flag.kind).label)
+
+
+def cost(flag: DriftFlag, *, place: bool = False) -> str:
+    """How wrong the published number is: `“negative” reported 6.1 points too low`."""
+    bias, category = flag.severity.get("bias"), flag.severity.get("category")
+    where = f" on {slices.words(flag.slice)}" if place and flag.slice else ""
+    if bias is None:
+        return "population or classifier: labels would tell" if flag.kind == Kind.MIX else ""
+    direction = "high" if bias > 0 else "low"
+    verb = "is reported" if place else "reported"
+    if category is None:
+        return f"the mean{where} {verb} {abs(bias):.2f} too {direction}"
+    if abs(bias) < 0.005:
+        return f"no share{where} {verb} more than half a point wrong"
+    points = f"{100 * abs(bias):.1f}" if not place else f"{100 * abs(bias):.0f}"
+    return f"“{category}”{where} {verb} {points} point{'' if points in ('1', '1.0') else 's'} too {direction}"
+
+
+def timing(flag: DriftFlag) -> str:
+    """When it was noticed by the evidence, and since when things have changed."""
+    noticed = flag.evidence.get("alarmed_at")
+    seen = date.fromisoformat(noticed[:10]) if noticed else None
+    if flag.since is None:
+        return day(seen or flag.raised_at)
+    if seen is None or seen == flag.since:
+        return f"since {day(flag.since)}"
+    return f"{day(seen)}, most likely since {day(flag.since)}"
+
+
+def series(flag: DriftFlag) -> list[float]:
+    """The e-values over time; empty for flags that state a fact."""
+    return [float(point["e"]) for point in flag.evidence.get("series", [])]
+
+
+def step_number(recalibration: Recalibration | None) -> int:
+    """The step (from 1) that waits for somebody; 6 when all are done."""
+    if recalibration is None:
+        return 1
+    return {"labelling": 2, "fitted": 4, "validated": 5, "promoted": 6, "abandoned": 6}[recalibration.state]
+
+
+def day(moment: date | datetime | None) -> str:
+    """`9 February`, with the year where it is another one than the newest data could be in."""
+    return "" if moment is None else f"{moment.day} {moment:%B} {moment:%Y}"
+
+
+def row(flag: DriftFlag) -> dict[str, Any]:
+    """Everything that a line of the inbox shows."""
+    known = getattr(flag, "recalibration", None)
+    return {
+        "flag": flag,
+        "headline": headline(flag),
+        "place": slices.words(flag.slice),
+        "timing": timing(flag),
+        "cost": cost(flag),
+        "series": series(flag),
+        "alarm_at": flag.evidence.get("alarm_at"),
+        "sure": bool(flag.evidence.get("e_value")) or flag.kind == Kind.VERSION,
+        "step": step_number(known) if known else None,
+        "recalibration": known,
+    }
