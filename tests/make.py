@@ -6,10 +6,17 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+from django.utils import timezone
+
+from calibration.models import Classifier, ClassifierVersion, Prediction
+from calibration.rollups import Changes
 from labeling.models import (
     WHOLE,
     Category,
     Conversation,
+    Dataset,
+    DatasetVersion,
+    GoldRow,
     Guideline,
     Item,
     Label,
@@ -118,4 +125,69 @@ def make_label(conversation: Conversation, signal: Signal, annotator: User, valu
         turn=kw.pop("turn", WHOLE),
         number=float(value) if signal.scale == "interval" else None,
         **kw,
+    )
+
+
+def make_version(signal: Signal, version: str = "v1", *, classifier: str = "judge", **kw: Any) -> ClassifierVersion:
+    """A pinned version, and its classifier where that is new."""
+    home, _ = Classifier.objects.get_or_create(slug=classifier, defaults={"title": classifier, "signal": signal})
+    number = next(_numbers)
+    return ClassifierVersion.objects.create(classifier=home, version=version, content_sha256=f"{number:064x}", **kw)
+
+
+def make_gold(signal: Signal, rows: Sequence[dict[str, Any]], name: str = "gold", **kw: Any) -> DatasetVersion:
+    """A frozen dataset version. A row is `{"gold", "votes", "said": {version: value}, "channel", "cohort", ...}`.
+
+    Without gold the unit is unresolved; what a version `said` becomes its prediction, None a failed one.
+    """
+    dataset, _ = Dataset.objects.get_or_create(slug=name, defaults={"title": name, "signal": signal})
+    number = dataset.versions.count() + 1
+    counts = {"item_count": sum(row.get("gold") is not None for row in rows), "label_count": len(rows)}
+    version = DatasetVersion.objects.create(
+        dataset=dataset, number=number, **({"aggregation": "majority"} | counts | kw)
+    )
+    predictions: list[Prediction] = []
+    for position, row in enumerate(rows):
+        gold = None if row.get("gold") is None else str(row["gold"])
+        slices = {key: row[key] for key in ("channel", "cohort", "attributes", "started_at") if key in row}
+        conversation = row.get("conversation") or make_conversation(**slices)
+        votes = row.get("votes") or ({gold: 1} if gold is not None else {})
+        GoldRow.objects.create(
+            version=version,
+            position=position,
+            conversation=conversation,
+            external_id=conversation.external_id,
+            value=gold,
+            number=float(gold) if gold is not None and signal.scale == "interval" else None,
+            votes=votes,
+            annotators=row.get("annotators", sum(votes.values())),
+            decided_by="unresolved" if gold is None else "majority",
+            channel=conversation.channel,
+            cohort=conversation.cohort,
+            attributes=conversation.attributes,
+            inclusion_probability=row.get("pi", 1.0),
+            text_sha256="0" * 64,
+            turns=conversation.turns,
+        )
+        predictions += [make_said(said, conversation, value) for said, value in row.get("said", {}).items()]
+    Prediction.objects.bulk_create(predictions)
+    changes = Changes()
+    for one in predictions:
+        home = one.conversation
+        changes.add(one, started_at=home.started_at, channel=home.channel, cohort=home.cohort)
+    changes.write()
+    DatasetVersion.objects.filter(id=version.id).update(frozen_at=timezone.now(), sha256=f"{next(_numbers):064x}")
+    return DatasetVersion.objects.select_related("dataset__signal", "parent").get(id=version.id)
+
+
+def make_said(version: ClassifierVersion, conversation: Conversation, value: Any) -> Prediction:
+    """An unsaved prediction; None stands for an answer that could not be read."""
+    interval = version.classifier.signal.scale == "interval"
+    return Prediction(
+        version=version,
+        conversation=conversation,
+        value=None if value is None else str(value),
+        number=float(value) if interval and value is not None else None,
+        status="unparsable" if value is None else "ok",
+        predicted_at=conversation.started_at,
     )
