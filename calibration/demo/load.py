@@ -33,6 +33,8 @@ PEOPLE = {
 CUSTOMERS = 2400
 
 CLASSIFIERS: list[dict[str, Any]] = [
+    {"slug": "vader", "title": "VADER", "signal": "sentiment", "versions": [{"version": "3.3.2", "kind": "vader"}]},
+    {"slug": "afinn", "title": "AFINN", "signal": "sentiment", "versions": [{"version": "0.1", "kind": "afinn"}]},
     {
         "slug": "sentiment-judge",
         "title": "Sentiment judge",
@@ -66,8 +68,6 @@ CLASSIFIERS: list[dict[str, Any]] = [
         "signal": "satisfaction",
         "versions": [{"version": "3", "kind": "simulated", "model": "demo"}],
     },
-    {"slug": "vader", "title": "VADER", "signal": "sentiment", "versions": [{"version": "3.3.2", "kind": "vader"}]},
-    {"slug": "afinn", "title": "AFINN", "signal": "sentiment", "versions": [{"version": "0.1", "kind": "afinn"}]},
 ]
 
 SIMULATED = {
