@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from calibration.stats import intervals
-from calibration.stats.agreement import Measure
+from calibration.stats.agreement import Measure, Parts
 from calibration.stats.estimate import Estimate
 from calibration.stats.intervals import Stack
 from calibration.stats.summary import measure
-from calibration.stats.tables import Array, ConfusionTable, Flags, kish
+from calibration.stats.tables import Array, ConfusionTable, kish
 from calibration.stats.verdicts import minority
 
-MACRO = "macro mean over labels, linearised, t"
+MACRO = "macro mean over labels, transferred wilson"
 STATISTICS = ("accuracy", "kappa", "alpha", "ac1")
 
 
@@ -82,34 +82,65 @@ def macro(
     n = sum(c.n for c in cells)
     if n == 0 or not tables:
         return Estimate.undefined("no_items")
-    stacked = intervals.stack([_anonymous(table) for table in tables.values()])
-    parts = chosen(stacked.shares, stacked.labels)
-    if not parts.defined.any():
+    everything = intervals.stack([_anonymous(table) for table in tables.values()])
+    used = np.flatnonzero(chosen(everything.shares, everything.labels).defined)
+    if not len(used):
         return Estimate.undefined("one_category", n=n)
-    value = float(parts.value[parts.defined].mean())
-    error = _error(parts.influence, parts.defined, list(tables), cells)
-    half = float(intervals.t_quantile(confidence, np.asarray(n - 1.0))) * error if n > 1 else 2.0
-    if error == 0.0:
-        half = 3.0 / n
+    stacked = Stack(*(array[used] for array in everything))
+    joint = _Joint([list(tables)[k] for k in used], cells)
+    limits = _limits(chosen, stacked, joint, confidence, floor)
     effective = _effective(stacked)
-    bounds = max(value - half, floor), min(value + half, 1.0)
-    return Estimate(value, *bounds, MACRO, n, effective, confidence, None, error)
+    value, low, high, variance = (float(a) for a in limits[:4])
+    return Estimate(value, low, high, MACRO, n, effective, confidence, None, float(np.sqrt(variance)))
+
+
+def _limits(chosen: Measure, stacked: Stack, joint: _Joint, confidence: float, floor: float) -> intervals.Limits:
+    """The transferred Wilson interval of the mean, with one more hit and half a miss in every label's table at once."""
+    critical = intervals.t_quantile(confidence, np.asarray(joint.n - 1.0))
+    kish_n = np.asarray(_effective(stacked))
+    parts, variance = _mean_parts(chosen, stacked, stacked, joint)
+    low, high = intervals.carried_back(parts, variance, kish_n, critical)
+    more = _mean_parts(chosen, intervals.one_more_hit(stacked), stacked, joint)
+    high = np.maximum(high, intervals.carried_back(*more, kish_n, critical)[1])
+    if intervals.weights_differ(stacked).any():
+        missed = _mean_parts(chosen, intervals.half_a_miss(stacked), stacked, joint)
+        low = np.minimum(low, intervals.carried_back(*missed, kish_n, critical)[0])
+    return intervals.bounded(parts, low, high, variance, np.asarray(float(joint.n)), floor)
+
+
+def _mean_parts(chosen: Measure, moved: Stack, seen: Stack, joint: _Joint) -> tuple[Parts, Array]:
+    """The mean as one statistic, 1 - Do / De, with its variance.
+
+    mean(f Do_k / De_k) = Do / De for De the harmonic mean of De_k / f and Do the mean of Do_k weighted by f / De_k.
+    Pseudo-labels in `moved`, beyond those `seen`, add their own squared influence.
+    """
+    parts = chosen(moved.shares, moved.labels)
+    pull = parts.factor / parts.expected
+    observed, expected = (pull @ parts.observed) / pull.sum(), len(pull) / pull.sum()
+    added = ((moved.s2 - seen.s2) * parts.influence**2).sum((-2, -1)) / moved.weight**2
+    variance = joint.variance(parts.influence) + added.sum() / len(pull) ** 2
+    one = np.ones(())
+    return Parts(parts.value.mean(), observed, expected, one, parts.influence, one > 0), np.asarray(variance)
 
 
 def _anonymous(table: ConfusionTable) -> ConfusionTable:
     return ConfusionTable(("yes", "no"), table.n, table.s1, table.s2)
 
 
-def _error(influence: Array, defined: Flags, labels: Sequence[str], cells: Sequence[SetCell]) -> float:
-    """Standard error of the mean from the summed influence of every joint cell."""
-    used: list[int] = np.flatnonzero(defined).tolist()
-    total, squares, n = 0.0, 0.0, 0
-    for cell in cells:
-        moved = sum(
-            float(influence[k, int(labels[k] not in cell.gold), int(labels[k] not in cell.predicted)]) for k in used
-        ) / len(used)
-        total, squares, n = total + cell.s1, squares + cell.s2 * moved**2, n + cell.n
-    return float(np.sqrt(n / max(n - 1, 1) * squares)) / total
+class _Joint:
+    """The joint cells of some labels, as positions in their tables, for the variance of a mean over labels."""
+
+    def __init__(self, labels: Sequence[str], cells: Sequence[SetCell]) -> None:
+        self.gold = np.array([[label not in cell.gold for label in labels] for cell in cells], dtype=np.int64)
+        self.predicted = np.array([[label not in cell.predicted for label in labels] for cell in cells], dtype=np.int64)
+        self.squares = np.array([cell.s2 for cell in cells])
+        self.weight = sum(cell.s1 for cell in cells)
+        self.n = sum(cell.n for cell in cells)
+
+    def variance(self, influence: Array) -> float:
+        """From the mean influence of every joint cell: labels of one unit go together."""
+        moved = influence[np.arange(len(influence)), self.gold, self.predicted].mean(1)
+        return float(self.n / max(self.n - 1, 1) * (self.squares @ moved**2) / self.weight**2)
 
 
 def _effective(stacked: Stack) -> float:
