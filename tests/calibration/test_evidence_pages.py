@@ -1,0 +1,351 @@
+"""Pages and API of evidence: who may see them, what they say, and that reading writes nothing."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from calibration.models import AgreementReport, ClassifierVersion, DriftFlag, Outcome, PairTable
+from labeling import tokens
+from labeling.models import Conversation, DatasetVersion, Ruling
+from tests.make import (
+    make_conversation,
+    make_gold,
+    make_label,
+    make_queue,
+    make_said,
+    make_signal,
+    make_user,
+    make_version,
+)
+
+pytestmark = pytest.mark.django_db
+
+VALUES = ("negative", "neutral", "positive")
+
+
+@pytest.fixture(autouse=True)
+def empty_cache() -> None:
+    cache.clear()
+
+
+def world(n: int = 160) -> tuple[DatasetVersion, ClassifierVersion]:
+    """Chat well, voice badly judged, for two cohorts; a second version beside."""
+    rng, signal = random.Random(7), make_signal()
+    old, version = make_version(signal, "old"), make_version(signal, "new")
+    rows: list[dict[str, Any]] = []
+    for i in range(n):
+        gold, channel = VALUES[i % 3], ("chat", "voice")[i % 2]
+        said = gold if rng.random() < (0.97 if channel == "chat" else 0.15) else rng.choice(VALUES)
+        rows.append(
+            {
+                "gold": gold,
+                "votes": {gold: 2},
+                "channel": channel,
+                "cohort": ("trial", "smb")[i % 4 // 2],
+                "attributes": {"lang": "de" if i % 5 else "en"},
+                "said": {version: said, old: rng.choice(VALUES)},
+                "started_at": timezone.now() - timezone.timedelta(days=i % 40),
+            }
+        )
+    return make_gold(signal, rows), version
+
+
+def signed_in(role: str, name: str | None = None) -> Client:
+    client = Client()
+    client.force_login(make_user(name, role=role))
+    return client
+
+
+PAGES = [
+    "/",
+    "/classifiers/",
+    "/classifiers/judge/",
+    "/classifiers/judge/?by=lang&version=old",
+    "/classifiers/judge/history/",
+    "/classifiers/judge/items/?version=new&channel=voice",
+    "/classifiers/judge/compare/",
+]
+
+
+@pytest.mark.parametrize("address", PAGES)
+def test_pages_are_for_engineers(address: str) -> None:
+    world(40)
+    assert signed_in("engineer").get(address).status_code == 200
+    answer = signed_in("reviewer").get(address)
+    assert answer.status_code == 403 or (address == "/" and answer.url == "/label/")
+    assert Client().get(address).url.startswith("/sign-in/")
+
+
+@pytest.mark.parametrize("address", ["/conversations/", "/conversations/c-page/"])
+def test_conversations_are_for_reviewers(address: str) -> None:
+    make_conversation("c-page")
+    assert signed_in("reviewer").get(address).status_code == 200
+    assert signed_in("annotator").get(address).status_code == 403
+    assert Client().get(address).status_code == 302
+
+
+@pytest.mark.parametrize("address", [*PAGES, "/api/v1/agreement/?dataset=gold&classifier=judge"])
+def test_reading_writes_nothing(address: str) -> None:
+    world(40)
+    client = signed_in("engineer")
+    with CaptureQueriesContext(connection) as queries:
+        client.get(address)
+    written = [q["sql"] for q in queries if q["sql"].split()[0] in ("INSERT", "UPDATE", "DELETE")]
+    assert written == [] and not PairTable.objects.exists()
+
+
+def test_the_report_answers_first_and_cites() -> None:
+    dataset_version, _ = world()
+    page = signed_in("engineer").get("/classifiers/judge/").content.decode()
+    assert "Trusted on chat" in page and '<span class="bad">untrusted on voice</span>' in page
+    assert str(dataset_version) in page and dataset_version.sha256 in page
+    assert "the bar is 0.60" in page, "the glyph has its text"
+    assert page.count("<h1") == 1
+
+
+@pytest.mark.parametrize("address", ["/", "/classifiers/judge/", "/classifiers/", "/conversations/"])
+def test_a_page_costs_as_many_queries_for_many_rows_as_for_few(address: str) -> None:
+    counts = []
+    for n in (24, 96):
+        world(n) if n == 24 else _more(n)
+        client = signed_in("engineer")
+        client.get(address)
+        cache.clear()
+        with CaptureQueriesContext(connection) as queries:
+            assert client.get(address).status_code == 200
+        counts.append(len(queries))
+    assert counts[0] == counts[1] <= 40
+
+
+def _more(n: int) -> None:
+    version = ClassifierVersion.objects.get(version="new")
+    old = ClassifierVersion.objects.get(version="old")
+    rows = [
+        {"gold": VALUES[i % 3], "channel": ("chat", "voice")[i % 2], "cohort": "trial", "said": {version: "neutral", old: "neutral"}}
+        for i in range(n)
+    ]  # fmt: skip
+    make_gold(version.classifier.signal, rows)
+
+
+def test_an_empty_house_says_what_to_do() -> None:
+    client = signed_in("engineer")
+    assert "Nothing is measured yet" in client.get("/").content.decode()
+    assert "appears here with its first prediction" in client.get("/classifiers/").content.decode()
+    make_version(make_signal())
+    assert "there is no gold" in client.get("/").content.decode()
+    assert "its signal has no gold" in client.get("/classifiers/judge/").content.decode()
+
+
+def test_the_overview_names_the_weakest_slice_and_open_flags() -> None:
+    _, version = world()
+    DriftFlag.objects.create(kind="agreement", version=version, raised_at=timezone.now(), guarantee="")
+    page = signed_in("engineer").get("/").content.decode()
+    assert "Sentiment fails" in page and "1 open" in page and "Look into judge@new" in page
+    assert "voice, " in page
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "png"])
+def test_exports(kind: str) -> None:
+    world(40)
+    answer = signed_in("engineer").get(f"/classifiers/judge/?export={kind}")
+    assert answer.status_code == 200 and f'.{kind}"' in answer["Content-Disposition"]
+    starts = {"csv": b"dataset,sha256", "json": b"{", "png": b"\x89PNG"}
+    assert answer.content.startswith(starts[kind])
+
+
+@pytest.mark.parametrize("kind", ["csv", "svg", "png"])
+def test_the_series_can_be_taken_away(kind: str) -> None:
+    world(90)
+    answer = signed_in("engineer").get(f"/classifiers/judge/history/?export={kind}")
+    starts = {"csv": b"start,version", "svg": b"<svg", "png": b"\x89PNG"}
+    assert answer.content.startswith(starts[kind])
+
+
+def test_a_report_is_kept_by_post_and_gives_the_same_bytes() -> None:
+    world(40)
+    client = signed_in("engineer")
+    address = client.post("/classifiers/judge/keep/", {"dataset": "gold@1", "by": "channel"}).url
+    kept = AgreementReport.objects.get()
+    assert address == f"/reports/{kept.id}/" and client.get(address).status_code == 200
+    first = client.get(f"{address}?export=json").content
+    assert client.get(f"/api/v1/reports/{kept.id}/").content == first
+    assert client.get("/classifiers/judge/keep/").status_code == 405
+    assert signed_in("reviewer").post("/classifiers/judge/keep/", {}).status_code == 403
+
+
+def test_items_show_disagreements_first_and_only_the_slice() -> None:
+    world(120)
+    client = signed_in("engineer")
+    answer = client.get("/classifiers/judge/items/?version=new&channel=voice")
+    units = answer.context["found"].units
+    agreeing = [unit.agrees for unit in units]
+    assert agreeing == sorted(agreeing) and not agreeing[0]
+    assert {unit.row.channel for unit in units} == {"voice"}
+    assert answer.context["found"].total == 60
+    seen = [unit.row.id for unit in units]
+    following = client.get(f"/classifiers/judge/items/?{answer.context['found'].next_query}").context["found"]
+    assert not set(seen) & {unit.row.id for unit in following.units}
+
+
+def test_items_of_a_cell_of_the_confusion_and_of_an_attribute() -> None:
+    world(120)
+    client = signed_in("engineer")
+    cell = client.get("/classifiers/judge/items/?version=new&gold=negative&predicted=neutral").context["found"]
+    assert cell.units and all(u.row.value == "negative" and u.prediction.value == "neutral" for u in cell.units)
+    english = client.get("/classifiers/judge/items/?version=new&in.lang=en").context["found"]
+    assert {unit.row.attributes["lang"] for unit in english.units} == {"en"}
+    assert english.total == 24
+
+
+def test_an_unknown_gold_version_or_classifier_is_404() -> None:
+    world(12)
+    client = signed_in("engineer")
+    assert client.get("/classifiers/nobody/").status_code == 404
+    assert client.get("/classifiers/judge/?dataset=gold@9").status_code == 404
+    assert client.get("/classifiers/judge/?dataset=gold@x").status_code == 404
+    assert client.get("/classifiers/judge/?version=v9").status_code == 404
+
+
+def scored_conversation() -> tuple[Conversation, ClassifierVersion]:
+    version = make_version(make_signal())
+    conversation = make_conversation("c-1")
+    prediction = make_said(version, conversation, "negative")
+    prediction.rationale = "because of the invoice"
+    prediction.save()
+    return conversation, version
+
+
+def test_a_conversation_tells_scores_people_and_outcomes() -> None:
+    conversation, version = scored_conversation()
+    reviewer = make_user("eva", role="reviewer")
+    make_label(conversation, version.classifier.signal, make_user("ann"), "positive")
+    Ruling.objects.create(
+        conversation=conversation, signal=version.classifier.signal, reviewer=reviewer, value="neutral", reason="slip"
+    )
+    Outcome.objects.create(key="k", conversation=conversation, kind="csat", value=2, customer=conversation.customer)
+    page = signed_in("reviewer").get("/conversations/c-1/").content.decode()
+    assert "judge calls it negative; people call it neutral." in page
+    assert "people: positive" in page and "ruled neutral by eva" in page and "CSAT" in page
+
+
+def test_who_may_still_label_it_sees_no_answer() -> None:
+    conversation, version = scored_conversation()
+    signal = version.classifier.signal
+    blind, colleague = make_user("blind", role="engineer"), make_user("colleague", role="engineer")
+    make_label(conversation, signal, make_user("ann"), "positive")
+    queue = make_queue("q", signals=[signal], items=0)
+    item = queue.items.create(conversation=conversation, position=0)
+    queue.memberships.create(user=blind)
+    client = Client()
+    client.force_login(blind)
+    page = client.get("/conversations/c-1/").content.decode()
+    assert "because of the invoice" not in page and "people: positive" not in page
+    assert "hidden until you have labelled it" in page
+    other = Client()
+    other.force_login(colleague)
+    assert "because of the invoice" in other.get("/conversations/c-1/").content.decode()
+    make_label(conversation, signal, blind, "neutral", item=item)
+    assert "because of the invoice" in client.get("/conversations/c-1/").content.decode()
+
+
+def test_items_hide_what_the_reader_may_still_label() -> None:
+    dataset_version, version = world(12)
+    reader = make_user(role="engineer")
+    row = dataset_version.rows.first()
+    queue = make_queue("q", signals=[version.classifier.signal], items=0)
+    queue.items.create(conversation=row.conversation, position=0)
+    queue.memberships.create(user=reader)
+    client = Client()
+    client.force_login(reader)
+    found = client.get("/classifiers/judge/items/?version=new").context["found"]
+    assert [unit.row.id for unit in found.units if unit.hidden] == [row.id]
+
+
+def test_word_errors_stand_in_the_transcript() -> None:
+    make_conversation(
+        "c-asr",
+        turns=[{"role": "customer", "text": "i was changed twice", "start": 61.0}],
+        asr={"hypothesis": "i was changed twice", "reference": "i was charged twice", "provider": "x@1"},
+    )
+    page = signed_in("reviewer").get("/conversations/c-asr/").content.decode()
+    assert '<span class="misheard">changed</span>' in page and "charged" in page and "01:01" in page
+    assert "1 word error in 4 words" in page
+
+
+def test_conversations_are_found_and_paged_by_cursor() -> None:
+    for number in range(60):
+        make_conversation(f"p-{number:02d}", channel="chat" if number % 2 else "voice")
+    client = signed_in("reviewer")
+    first = client.get("/conversations/")
+    assert len(first.context["found"].conversations) == 50
+    make_conversation("newer")
+    second = client.get(f"/conversations/?{first.context['following']}").context["found"].conversations
+    assert [one.external_id for one in second] == [f"p-{number:02d}" for number in range(9, -1, -1)]
+    voices = client.get("/conversations/?channel=voice&q=p-1").context["found"].conversations
+    assert {one.channel for one in voices} == {"voice"} and len(voices) == 5
+    assert client.get("/conversations/?since=31.3.2026").status_code == 422
+    assert client.get("/conversations/", headers={"HX-Request": "true"}).content.lstrip().startswith(b"<div")
+
+
+def api(role: str = "engineer", scopes: tuple[str, ...] = ("read",)) -> Client:
+    _, secret = tokens.make(user=make_user(role=role), name="t", scopes=list(scopes))
+    return Client(headers={"Authorization": f"Token {secret}"})
+
+
+def test_the_api_gives_the_report_of_the_contract() -> None:
+    world(60)
+    answer = api().get("/api/v1/agreement/?dataset=gold@1&classifier=judge@new&by=channel")
+    document = answer.json()
+    assert answer.status_code == 200 and document["by"] == ["channel"]
+    assert {row["version"] for row in document["rows"]} == {"new"}
+    both = api().get("/api/v1/agreement/?dataset=gold&classifier=judge").json()
+    assert [row["version"] for row in both["rows"]] == ["old", "new"]
+
+
+@pytest.mark.parametrize(
+    ("address", "status"),
+    [
+        ("/api/v1/agreement/", 400),
+        ("/api/v1/agreement/?dataset=gold@7&classifier=judge", 404),
+        ("/api/v1/agreement/?dataset=gold@x&classifier=judge", 422),
+        ("/api/v1/agreement/?dataset=gold&classifier=nobody", 404),
+        ("/api/v1/agreement/?dataset=gold&classifier=judge&by=plan", 422),
+        ("/api/v1/plan/?dataset=gold&classifier=judge@new&half_width=2", 422),
+        ("/api/v1/plan/?dataset=gold&classifier=judge@new&half_width=0.1", 200),
+        ("/api/v1/comparison/?dataset=gold&a=judge@old&b=judge@new", 200),
+        ("/api/v1/reports/99/", 404),
+    ],
+)
+def test_the_api_says_what_is_wrong(address: str, status: int) -> None:
+    world(24)
+    answer = api().get(address)
+    assert answer.status_code == status
+    if status >= 400:
+        assert answer["Content-Type"] == "application/problem+json" and answer.json()["errors"]
+
+
+def test_the_api_needs_its_scope() -> None:
+    world(12)
+    address = "/api/v1/agreement/?dataset=gold&classifier=judge"
+    assert api("reviewer").get(address).status_code == 200
+    assert api("engineer", ("ingest",)).get(address).status_code == 403
+    assert Client().get(address).status_code == 401
+    body = json.dumps({"dataset": "gold", "classifier": "judge"})
+    post = {"data": body, "content_type": "application/json"}
+    assert api("engineer", ("ingest",)).post("/api/v1/agreement/", **post).status_code == 201
+    assert api("reviewer").post("/api/v1/agreement/", **post).status_code == 403
+
+
+def test_the_name_of_a_classifier_may_have_a_dot() -> None:
+    make_version(make_signal(), classifier="judge.v2")
+    assert signed_in("engineer").get(reverse("report", args=["judge.v2"])).status_code == 200
