@@ -24,6 +24,14 @@ def get(flag_id: int) -> DriftFlag:
     return flag
 
 
+def classifier_named(slug: str) -> Classifier:
+    """A classifier by its slug; raises NotFound naming it."""
+    found = Classifier.objects.select_related("signal").filter(slug=slug).first()
+    if found is None:
+        raise NotFound("unknown_classifier", f"there is no classifier {slug!r}", field="classifier")
+    return found
+
+
 def active(*, classifier: Classifier | None = None) -> list[DriftFlag]:
     """Open, acknowledged and recalibrating flags, newest first."""
     flags = DriftFlag.objects.select_related("version__classifier__signal", "assigned_to", "recalibration")
@@ -119,6 +127,11 @@ def move(
         raise _moved_on(flag, action)
     FlagEvent.objects.create(flag=flag, actor=by, action=action, note=note)
     return get(flag.id)
+
+
+def note(*, flag: DriftFlag, action: str, by: User | None, text: str) -> None:
+    """Something worth remembering happened to the flag, its state unchanged."""
+    FlagEvent.objects.create(flag=flag, actor=by, action=action, note=text)
 
 
 def _moved_on(flag: DriftFlag, action: str) -> Conflict:

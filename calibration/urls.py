@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from calibration.api import agreement, bulk, classifiers, conversations, queues, traces
+from calibration.api import agreement, bulk, classifiers, conversations, drift, queues, traces
 from calibration.views import conversations as conversation_pages
 from calibration.views import overview, reports
 from calibration.views import queues as queue_pages
@@ -47,5 +47,11 @@ api: list[URLPattern] = [
     path("comparison/", agreement.Comparison.as_view()),
     path("reports/<int:report_id>/", agreement.KeptReport.as_view()),
     path("classifiers/", classifiers.Classifiers.as_view()),
+    path("drift/", drift.Flags.as_view()),
+    path("drift/evaluate/", drift.Evaluate.as_view()),
+    path("drift/<int:flag_id>/", drift.OneFlag.as_view()),
+    path("drift/<int:flag_id>/acknowledge/", drift.Acknowledge.as_view()),
+    path("drift/<int:flag_id>/dismiss/", drift.Dismiss.as_view()),
+    path("drift/<int:flag_id>/recalibrate/", drift.Recalibrate.as_view()),
     path("classifiers/<str:slug>/versions/", classifiers.Versions.as_view()),
 ]

@@ -9,8 +9,7 @@ from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from calibration import flag_words, flags, monitoring, slices
-from calibration.models import Classifier, DriftFlag
-from labeling.errors import NotFound
+from calibration.models import DriftFlag
 from labeling.management.base import VerbCommand
 
 
@@ -22,7 +21,7 @@ class Command(VerbCommand):
         parser.add_argument("--format", choices=("table", "json"), default="table")
 
     def run(self, **options: Any) -> None:
-        classifier = named(options["classifier"]) if options["classifier"] else None
+        classifier = flags.classifier_named(options["classifier"]) if options["classifier"] else None
         done = monitoring.evaluate(now=timezone.now(), classifier=classifier)
         found = flags.active(classifier=classifier)
         if options["format"] == "json":
@@ -33,13 +32,6 @@ class Command(VerbCommand):
         self.stdout.write(
             f"{len(found)} active flags, {len(done.raised)} new; {done.monitors} monitors, {done.streams} streams watched"
         )
-
-
-def named(slug: str) -> Classifier:
-    classifier = Classifier.objects.filter(slug=slug).first()
-    if classifier is None:
-        raise NotFound("unknown_classifier", f"there is no classifier {slug!r}", field="classifier")
-    return classifier
 
 
 def line(flag: DriftFlag) -> str:

@@ -1,0 +1,248 @@
+"""Recalibration: the loop that resolves a flag. Top-up sample, labels, gold, fit, validation, promotion as a new version.
+
+Every step takes the row from one state to the next by a conditional update: called twice, or by two people, it happens
+once. A map is judged on labels that it has not seen (cross-fitting: each fold by a map fitted to the others).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from django.db import transaction
+
+from calibration import flags, mapping, sampling
+from calibration.errors import EvidenceRefused
+from calibration.models import DriftFlag, Recalibration
+from calibration.sampling import Aim
+from calibration.stats import map_fits, maps, paired
+from calibration.stats.map_fits import LEAST_HELD_OUT, LEAST_LABELS, Kind
+from labeling import gold, queues
+from labeling import sampling as drawing
+from labeling.errors import Conflict, Refused
+from labeling.frames import Frame, FrameUnit
+from labeling.models import Label, Queue, Signal, User
+from labeling.values import Scale
+
+SIZE = 240
+FOLDS = 5
+MARGIN = 0.05
+"""The recalibrated version's kappa may be this much lower at most, shown by a one-sided 95 % limit."""
+State = Recalibration.State
+
+
+def of(flag: DriftFlag) -> Recalibration | None:
+    """The recalibration of a flag, where one was opened."""
+    rows = Recalibration.objects.select_related(
+        "queue", "dataset_version__dataset", "promoted__classifier", "opened_by"
+    )
+    return rows.filter(flag=flag).first()
+
+
+@transaction.atomic
+def open_for(*, flag: DriftFlag, by: User | None, size: int = SIZE, members: Sequence[User] = ()) -> Recalibration:
+    """Draw a top-up queue from the flagged slice, since the change and not labelled yet; again: the one that is there."""
+    found = of(flag)
+    if found is not None:
+        return found
+    flags.move(
+        flag=flag,
+        to=DriftFlag.State.RECALIBRATING,
+        allowed=[DriftFlag.State.OPEN, DriftFlag.State.ACKNOWLEDGED],
+        action="recalibrating",
+        by=by,
+    )
+    queue = _draw(flag, by=by, size=size, members=members or _labellers(flag.version.classifier.signal, by))
+    return Recalibration.objects.create(flag=flag, queue=queue, slices=[flag.slice], opened_by=by)
+
+
+@transaction.atomic
+def fit(*, recalibration: Recalibration, by: User | None, now: datetime) -> Recalibration:
+    """Freeze the top-up's labels and fit a map to them; refused with the reason where they are too few."""
+    row = _at(recalibration, State.LABELLING)
+    if row is None:
+        return recalibration
+    signal = row.flag.version.classifier.signal
+    assert row.queue is not None
+    frozen = gold.freeze(
+        dataset=f"recalibration-{row.flag_id}",
+        signal=signal,
+        aggregation="majority",
+        now=now,
+        queues=[row.queue],
+        created_by=by,
+        title=f"Top-up for {row.flag.version}",
+    )
+    data = mapping.read(dataset_version=frozen, version=row.flag.version)
+    kind = mapping.kind_for(data, folds=FOLDS)
+    found = map_fits.fit(kind, data.gold)
+    if found.calibration is None or len(data.gold) < LEAST_HELD_OUT:
+        raise EvidenceRefused("too_few_labels", _too_few(kind, len(data.gold), found.reason))
+    fitted = {"kind": kind, "labels": found.labels, "map": maps.to_dict(found.calibration)}
+    return _to(row, State.FITTED, by=by, note=f"{kind} on {frozen}", fit=fitted, dataset_version=frozen)
+
+
+@transaction.atomic
+def validate(*, recalibration: Recalibration, by: User | None) -> Recalibration:
+    """Hold the map against the version as it is, on labels that it has not seen, pairwise."""
+    row = _at(recalibration, State.FITTED)
+    if row is None:
+        return recalibration
+    assert row.dataset_version is not None
+    data = mapping.read(dataset_version=row.dataset_version, version=row.flag.version)
+    kind: Kind = row.fit["kind"]
+    crossed = map_fits.cross_fit(kind, data.gold, rng=np.random.default_rng(row.flag_id), folds=FOLDS)
+    if crossed.reason:
+        raise EvidenceRefused("too_few_labels", _too_few(kind, len(data.gold), crossed.reason))
+    scale = Scale.of(row.flag.version.classifier.signal)
+    table = mapping.joint(scale, data.gold, crossed.probabilities)
+    held = paired.non_inferiority("kappa", table, MARGIN, scale=scale.kind)
+    gained = paired.accuracy_difference(table)
+    document = {
+        "method": f"cross-fitted, {FOLDS} folds",
+        "labels": len(data.gold),
+        "brier": crossed.brier_change.as_dict(),
+        "statistic": "kappa",
+        "old": held.a.as_dict(),
+        "new": held.b.as_dict(),
+        "difference": held.difference.as_dict(),
+        "accuracy_difference": gained.as_dict(),
+        "margin": MARGIN,
+        "passed": map_fits.improves(crossed.brier_change) and held.passed,
+    }
+    word = "holds" if document["passed"] else "does not hold"
+    return _to(row, State.VALIDATED, by=by, note=f"the map {word} on labels it has not seen", validation=document)
+
+
+@transaction.atomic
+def promote(*, recalibration: Recalibration, by: User | None) -> Recalibration:
+    """Register the map as a version of its own, with its predictions, and resolve the flag with the evidence attached."""
+    row = _at(recalibration, State.VALIDATED)
+    if row is None:
+        return recalibration
+    if not row.validation.get("passed"):
+        raise EvidenceRefused("not_validated", "the map is not shown to be better on labels it has not seen: roll back")
+    promoted = mapping.register(recalibration=row)
+    stored = mapping.store(promoted=promoted, flag=row.flag, calibration=maps.from_dict(row.fit["map"]))
+    row = _to(row, State.PROMOTED, by=by, note=f"{promoted}, {stored} predictions", promoted=promoted)
+    evidence = row.flag.evidence | {"recalibration": row.validation | {"promoted": str(promoted)}}
+    DriftFlag.objects.filter(id=row.flag_id).update(evidence=evidence)
+    flags.resolve(flag=row.flag, by=by, note=f"recalibrated as {promoted}")
+    _close(row)
+    return row
+
+
+@transaction.atomic
+def abandon(*, recalibration: Recalibration, by: User | None, reason: str) -> Recalibration:
+    """Give up and stay with (or go back to) another version: the flag is dismissed with the reason."""
+    if recalibration.state in (State.PROMOTED, State.ABANDONED):
+        raise Conflict("recalibration_over", f"the recalibration is {recalibration.state} already")
+    flags.dismiss(flag=flags.get(recalibration.flag_id), by=by, reason=reason)
+    row = _to(recalibration, State.ABANDONED, by=by, note=reason)
+    _close(row)
+    return row
+
+
+def step(
+    *, flag: DriftFlag, recalibration: Recalibration | None, step: str, by: User | None, now: datetime, reason: str = ""
+) -> Recalibration:
+    """One named step of a flag's loop; a step that was done already changes nothing."""
+    if recalibration is None:
+        raise Conflict("not_recalibrating", f"flag {flag.id} has no recalibration: open one first")
+    if step == "fit":
+        return fit(recalibration=recalibration, by=by, now=now)
+    if step == "validate":
+        return validate(recalibration=recalibration, by=by)
+    if step == "promote":
+        return promote(recalibration=recalibration, by=by)
+    if step == "abandon":
+        return abandon(recalibration=recalibration, by=by, reason=reason)
+    raise Refused("unknown_step", f"{step!r} is not one of fit, validate, promote, abandon", field="step")
+
+
+def document(row: Recalibration) -> dict[str, Any]:
+    """The recalibration as JSON."""
+    return {
+        "state": row.state,
+        "slices": row.slices,
+        "queue": row.queue.slug if row.queue else None,
+        "dataset": str(row.dataset_version) if row.dataset_version else None,
+        "fit": row.fit,
+        "validation": row.validation,
+        "promoted": str(row.promoted) if row.promoted else None,
+        "opened_by": row.opened_by.username if row.opened_by else None,
+        "opened_at": row.opened_at.isoformat(),
+    }
+
+
+def _draw(flag: DriftFlag, *, by: User | None, size: int, members: Sequence[User]) -> Queue:
+    """A queue of the slice's conversations since the change that nobody has labelled yet."""
+    signal = flag.version.classifier.signal
+    aim = Aim(strategy="drift", by=tuple(flag.slice), flags=(flag,))
+    since = Frame(since=flag.since)
+    # Conversations whose time nobody told cannot be narrowed by it.
+    since = since if since.conversations().exists() else Frame()
+    frame, planner = sampling.prepare(signals=[signal], aim=aim, frame=since)
+    labels = Label.objects.filter(signal=signal, superseded_at__isnull=True)
+    seen = set(labels.values_list("conversation_id", "turn").distinct())
+
+    def unseen(units: Sequence[FrameUnit]) -> drawing.Plan:
+        fresh = [unit for unit in units if (unit.conversation, unit.turn) not in seen]
+        if not fresh:
+            raise Refused("nothing_to_label", "every conversation of the slice since the change is labelled already")
+        return planner(fresh)
+
+    return drawing.draw_queue(
+        slug=f"recalibration-{flag.id}",
+        title=f"Top-up for {flag.version}"[:200],
+        description=f"Drawn for drift flag {flag.id}: {', '.join(map(str, flag.slice.values())) or 'all conversations'}.",
+        signals=[signal],
+        size=size,
+        strategy="drift",
+        planner=unseen,
+        by=tuple(flag.slice),
+        members=members,
+        frame=frame,
+        created_by=by,
+        priority=10,
+    )
+
+
+def _labellers(signal: Signal, by: User | None) -> list[User]:
+    """Who labels the signal in its queues so far, and whoever opened the loop."""
+    people = list(User.objects.filter(queues__signals=signal, is_active=True).distinct().order_by("username"))
+    return people if by is None or by in people else [*people, by]
+
+
+def _at(recalibration: Recalibration, state: str) -> Recalibration | None:
+    """The row, locked, when it waits for this step; None when it is past it; refused when it is not there yet."""
+    rows = Recalibration.objects.select_for_update().select_related("flag__version__classifier__signal")
+    row = rows.get(id=recalibration.id)
+    order = [State.LABELLING, State.FITTED, State.VALIDATED, State.PROMOTED]
+    if row.state == State.ABANDONED:
+        raise Conflict("recalibration_over", "the recalibration was given up")
+    if order.index(State(row.state)) < order.index(State(state)):
+        raise Conflict("step_too_early", f"the recalibration is {row.state}: an earlier step comes first")
+    return row if row.state == state else None
+
+
+def _to(row: Recalibration, state: str, *, by: User | None, note: str, **values: Any) -> Recalibration:
+    for name, value in {"state": state, **values}.items():
+        setattr(row, name, value)
+    row.save(update_fields=["state", *values, "updated_at"])
+    flags.note(flag=row.flag, action=str(state), by=by, text=note)
+    return row
+
+
+def _close(row: Recalibration) -> None:
+    if row.queue is not None:
+        queues.change_state(queue=row.queue, state=Queue.State.CLOSED)
+
+
+def _too_few(kind: str, labels: int, reason: str | None) -> str:
+    if reason == "one_category":
+        return "all labels of the top-up are alike: a map cannot be fitted to one category"
+    least = max(LEAST_HELD_OUT, -(-LEAST_LABELS[kind] * FOLDS // (FOLDS - 1)))
+    return f"{labels} labels are too few: {kind} needs {least}, label {max(least - labels, 1)} more"
