@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Sum
 
 from calibration import measuring, pairing
 from calibration.models import ClassifierVersion, Prediction
@@ -59,7 +59,7 @@ def width(signal: Signal, *, size: int, population: int) -> Width:
 
 
 def _evidence(signal: Signal) -> tuple[DatasetVersion, ClassifierVersion] | None:
-    """The newest gold of a signal of categories and the newest version that scored it."""
+    """The newest gold of a signal of categories and, of the versions that scored it, the one that scores most."""
     if not signal.is_categorical:
         return None
     gold = DatasetVersion.objects.filter(dataset__signal=signal, frozen_at__isnull=False).order_by("-frozen_at").first()
@@ -69,5 +69,5 @@ def _evidence(signal: Signal) -> tuple[DatasetVersion, ClassifierVersion] | None
     versions = ClassifierVersion.objects.select_related("classifier__signal").filter(
         Exists(said), classifier__signal=signal
     )
-    version = versions.order_by("-created_at", "-id").first()
+    version = versions.annotate(work=Sum("rollups__count", default=0)).order_by("-work", "-id").first()
     return None if version is None else (gold, version)

@@ -37,10 +37,17 @@ class Names(forms.CharField):
         return tuple(dict.fromkeys(word.strip() for word in str(value or "").split(",") if word.strip()))
 
 
+class SignalsField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
+    """Signals by their titles."""
+
+    def label_from_instance(self, signal: Any) -> str:
+        return str(signal.title)
+
+
 class QueueForm(forms.Form):
     """What to draw. Filled from the address too, so that other pages can link to a queue that is nearly drawn."""
 
-    signal = forms.ModelMultipleChoiceField(
+    signal = SignalsField(
         Signal.objects.all(),
         to_field_name="slug",
         widget=forms.CheckboxSelectMultiple,

@@ -92,7 +92,7 @@ def prepare(*, signals: Sequence[Signal], aim: Aim, frame: Frame) -> tuple[Frame
     """The frame and the planner of an aim; raises Refused where the predictions that it needs are not there."""
     frame = with_roles(frame, signals=signals)
     if aim.strategy == "uncertainty":
-        version = versions_named(aim.classifiers, signals=signals, count=1)[0]
+        version = versions_named(aim.classifiers, signals=signals, count=1, sure=True)[0]
         return frame, lambda units: uncertainty_plan(units, version=version)
     if aim.strategy == "disagreement":
         pair = versions_named(aim.classifiers, signals=signals, count=2)
@@ -128,11 +128,18 @@ def with_roles(frame: Frame, *, signals: Sequence[Signal]) -> Frame:
     return replace(frame, roles=tuple(role for role in frames.ROLES if role in found))
 
 
-def versions_named(names: Sequence[str], *, signals: Sequence[Signal], count: int) -> tuple[ClassifierVersion, ...]:
-    """`count` versions that have scored the first signal: those named `classifier[@version]`, else the newest ones."""
+def versions_named(
+    names: Sequence[str], *, signals: Sequence[Signal], count: int, sure: bool = False
+) -> tuple[ClassifierVersion, ...]:
+    """`count` versions that have scored the first signal: those named `classifier[@version]`, else the newest ones.
+
+    `sure` asks for versions that tell probabilities, unless they are named.
+    """
     signal = signals[0]
-    scored = ClassifierVersion.objects.select_related("classifier").filter(
-        Exists(Prediction.objects.filter(version=OuterRef("pk"))), classifier__signal=signal
+    said = Prediction.objects.filter(version=OuterRef("pk"))
+    said = said.filter(probabilities__isnull=False) if sure and not names else said
+    scored = ClassifierVersion.objects.select_related("classifier__signal").filter(
+        Exists(said), classifier__signal=signal
     )
     newest = scored.order_by("-created_at", "-id")
     found: list[ClassifierVersion] = []

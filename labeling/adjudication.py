@@ -50,6 +50,10 @@ class Scope:
         return labels if self.signal is None else labels.filter(signal=self.signal)
 
     @property
+    def title(self) -> str:
+        return self.queue.title if self.queue else self.signal.title if self.signal else "All labels"
+
+    @property
     def hides_names(self) -> bool:
         """Whether votes are shown without names until the unit is decided; loaded labels always are."""
         return True if self.queue is None else self.queue.hides_names
@@ -142,7 +146,7 @@ class Counted:
 
 
 def overview() -> list[Counted]:
-    """Every queue, and every signal with labels from outside queues, with the number of their open disagreements."""
+    """The queues, and the signals with labels from outside queues, where people disagree or did, most open ones first."""
     queues = {queue.id: queue for queue in Queue.objects.prefetch_related("queue_signals__signal")}
     signals = {signal.id: signal for signal in Signal.objects.all()}
     current = Label.objects.filter(superseded_at__isnull=True, late=False)
@@ -163,7 +167,7 @@ def overview() -> list[Counted]:
     loaded = tally(current.filter(item__isnull=True), "signal_id")
     rows = [Counted(Scope(queue=queues[key]), *in_queues.get(key, (0, 0))) for key in queues]
     rows += [Counted(Scope(signal=signals[key]), *counts) for key, counts in loaded.items()]
-    return sorted(rows, key=lambda row: -row.open)
+    return sorted((row for row in rows if row.open or row.ruled), key=lambda row: -row.open)
 
 
 def case(scope: Scope, unit: Unit) -> Case | None:

@@ -95,12 +95,23 @@ def _case(shown: Case, scope: Scope, reviewer: User) -> dict[str, Any]:
         "turn": None if shown.turn == WHOLE else shown.turn,
         "votes": votes,
         "choices": choices,
+        "sentence": _sentence(shown, labels, counts),
         "decided": answer_text(shown, shown.ruling.value, labels) if shown.ruling else None,
         "chosen": _members(shown, shown.ruling.value) if shown.ruling else [],
         "reasons": Ruling.Reason.choices,
         "reason": shown.ruling.reason if shown.ruling else last or Ruling.Reason.SLIP,
         "guideline": shown.signal.guidelines.first(),
     }
+
+
+def _sentence(shown: Case, labels: dict[str, str], counts: dict[str, int]) -> str:
+    """What the reviewer came for, in one line: who said what, or what was decided."""
+    if shown.ruling is not None:
+        return f"Decided: {answer_text(shown, shown.ruling.value, labels)}."
+    told = sorted(counts.items(), key=lambda pair: -pair[1])
+    return (
+        "; ".join(f"{count} say{'s' if count == 1 else ''} {labels.get(value, value)}" for value, count in told) + "."
+    )
 
 
 def _members(shown: Case, value: str) -> list[str]:
