@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from calibration.stats import human, intervals, paired, verdicts
 from calibration.stats.agreement import Measure
 from calibration.stats.intervals import Stack
-from calibration.stats.summary import measure
+from calibration.stats.summary import is_graded, measure
 from calibration.stats.tables import ConfusionTable, PairedTable
 
 Array = NDArray[np.float64]
@@ -53,7 +53,8 @@ def limits_of(name: str, cells: Stack, size: int) -> tuple[Array, Array, Array]:
         low, high = intervals.wilson_limits(hits / cells.labels, cells.labels, critical)
         return low, high, np.ones(len(low), dtype=bool)
     floor = 0.0 if name in ("accuracy", "macro_f1") else -1.0
-    found = intervals.transferred_wilson(chosen_measure(name, size), cells, 0.95, floor)
+    graded = is_graded(name.split()[0], size, "ordinal" if name.endswith("ordinal") else "nominal")
+    found = intervals.transferred_wilson(chosen_measure(name, size), cells, 0.95, floor, graded=graded)
     return found.low, found.high, found.defined
 
 
@@ -92,6 +93,34 @@ def even_samples(rng: np.random.Generator, draws: int) -> Iterator[str]:
             above.append(over)
             theirs.append(wald(name, cells, size, truth))
         yield line(name, n, float(np.mean(ours)), min(ours), max(above), float(np.mean(theirs)), min(theirs))
+
+
+def rating_scale(margin: list[float], misses: float, far: float) -> Array:
+    """Five ordered categories; a share of the answers misses, most by one step, `far` of the misses by more."""
+    answers = np.eye(5) * (1 - misses)
+    for row in range(5):
+        distance = np.abs(np.arange(5) - row)
+        answers[row] += misses * (1 - far) * (distance == 1) / (distance == 1).sum()
+        answers[row] += misses * far * (distance > 1) / (distance > 1).sum()
+    return np.array(margin)[:, None] * answers
+
+
+def graded_samples(rng: np.random.Generator, draws: int) -> Iterator[str]:
+    """Rating scales, on which a few far misses among many near ones decide."""
+    yield "\n**Rating scales**: 5 categories, 10 or 30 % misses, 0, 8 or 25 % of them far; even, tilted and 85 % in one; 18 populations.\n"
+    yield from header("statistic", "n", "coverage", "worst", "mean low > truth", "worst", "without half a miss: worst")
+    margins = ([0.2] * 5, [0.05, 0.1, 0.2, 0.35, 0.3], [0.85, 0.08, 0.04, 0.02, 0.01])
+    for name, n in itertools.product(("weighted_kappa", "alpha ordinal"), (50, 100, 200, 800)):
+        ours, above, bare = [], [], []
+        for margin, misses, far in itertools.product(margins, (0.1, 0.3), (0.0, 0.08, 0.25)):
+            shares = rating_scale(margin, misses, far)
+            truth = float(chosen_measure(name, 5)(shares, MANY).value)
+            cells = even(rng.multinomial(n, shares.ravel() / shares.sum(), size=draws).reshape(-1, 5, 5).astype(float))
+            covered, over = score(*limits_of(name, cells, 5), truth)
+            ours.append(covered)
+            above.append(over)
+            bare.append(without_half_a_miss(name, cells, 5, truth))
+        yield line(name, n, float(np.mean(ours)), min(ours), float(np.mean(above)), max(above), max(bare))
 
 
 def weighted_populations() -> Iterator[tuple[str, int, Array, Array]]:
@@ -230,6 +259,7 @@ def verdict_samples(rng: np.random.Generator, draws: int) -> Iterator[str]:
 
 PARTS: tuple[tuple[Callable[[np.random.Generator, int], Iterator[str]], int, int], ...] = (
     (even_samples, 4000, 400),
+    (graded_samples, 4000, 400),
     (weighted_samples, 2000, 300),
     (human_samples, 1000, 100),
     (paired_samples, 600, 100),

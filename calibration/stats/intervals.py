@@ -23,6 +23,7 @@ Variance = Callable[[Parts], Array]
 
 WILSON = "wilson"
 TRANSFERRED = "transferred wilson"
+GRADED = "transferred wilson, half a miss"
 STRATIFIED = "stratified, transferred wilson"
 # Below this relative difference weights count as equal: the noise of summing them in another order.
 EQUAL_WEIGHTS = 1e-9
@@ -174,8 +175,11 @@ def one_more_hit(cells: Stack) -> Stack:
     return cells.plus(np.eye(size) * split[..., None, :], mean_weight[..., None, None])
 
 
-def half_a_miss(cells: Stack) -> Stack:
-    """Half a pseudo-label off the diagonal of each predicted column, of its mean weight, spread by the gold shares."""
+def half_a_miss(cells: Stack, *, in_all: bool = False) -> Stack:
+    """Half a pseudo-label off the diagonal of each predicted column, of its mean weight, spread by the gold shares.
+
+    With `in_all` the columns share one half.
+    """
     size = cells.n.shape[-1]
     off = 1.0 - np.eye(size)
     spread = off * cells.shares.sum(-1)[..., :, None]
@@ -183,7 +187,8 @@ def half_a_miss(cells: Stack) -> Stack:
     spread = np.where(total > 0, spread / np.where(total > 0, total, 1.0), off / max(size - 1, 1))
     labels, weight = cells.n.sum(-2, keepdims=True), cells.s1.sum(-2, keepdims=True)
     mean_weight = weight / np.where(labels > 0, labels, 1.0)
-    return cells.plus(np.where(labels > 0, spread / 2, 0.0), mean_weight)
+    sharing = np.maximum((labels > 0).sum(-1, keepdims=True), 1) if in_all else 1
+    return cells.plus(np.where(labels > 0, spread / 2 / sharing, 0.0), mean_weight)
 
 
 def weights_differ(cells: Stack) -> Flags:
@@ -191,13 +196,21 @@ def weights_differ(cells: Stack) -> Flags:
     return np.asarray(cells.weight**2 < cells.labels * cells.s2.sum(CELLS) * (1 - EQUAL_WEIGHTS))
 
 
-def transferred_wilson(measure: Measure, cells: Stack, confidence: float, floor: float = -1.0) -> Limits:
-    """The transferred Wilson interval of one statistic for a whole stack of tables."""
+def transferred_wilson(
+    measure: Measure, cells: Stack, confidence: float, floor: float = -1.0, *, graded: bool = False
+) -> Limits:
+    """The transferred Wilson interval of one statistic for a whole stack of tables.
+
+    Where disagreement is `graded`, one far miss weighs as much as many near ones, and a sample without any says little
+    about them: half a miss in all, anywhere off the diagonal, must be allowed for.
+    """
     parts = measure(cells.shares, cells.labels)
     variance = with_replacement(cells)(parts)
     critical = t_quantile(confidence, cells.labels - 1)
     low, high = carried_back(parts, variance, cells.kish, critical)
     high = np.maximum(high, _moved(measure, one_more_hit(cells), critical)[1])
+    if graded:
+        low = np.minimum(low, _moved(measure, half_a_miss(cells, in_all=True), critical)[0])
     unequal = weights_differ(cells)
     if unequal.any():
         low = np.where(unequal, np.minimum(low, _moved(measure, half_a_miss(cells), critical)[0]), low)

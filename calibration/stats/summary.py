@@ -97,9 +97,16 @@ def _of_stack(
 ) -> list[Estimate]:
     if statistic == "accuracy":
         return categories.accuracy_estimates(cells, confidence)
-    chosen = measure(statistic, cells.n.shape[-1], scale=scale, scores=scores)
-    limits = intervals.transferred_wilson(chosen, cells, confidence, _floor(statistic))
-    return intervals.estimates(limits, cells, confidence)
+    size = cells.n.shape[-1]
+    chosen, graded = measure(statistic, size, scale=scale, scores=scores), is_graded(statistic, size, scale)
+    limits = intervals.transferred_wilson(chosen, cells, confidence, _floor(statistic), graded=graded)
+    return intervals.estimates(limits, cells, confidence, intervals.GRADED if graded else intervals.TRANSFERRED)
+
+
+def is_graded(statistic: str, size: int, scale: str) -> bool:
+    """Whether some misses count for more than others; among two categories there is only one kind of miss."""
+    by_distance = statistic in ("weighted_kappa", "ac2") or (statistic == "alpha" and scale in ("ordinal", "interval"))
+    return by_distance and size > 2
 
 
 def _floor(statistic: str) -> float:

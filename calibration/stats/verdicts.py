@@ -14,7 +14,7 @@ from calibration.stats.agreement import Measure
 from calibration.stats.estimate import Estimate, StatisticsError
 from calibration.stats.intervals import Stack
 from calibration.stats.multiplicity import benjamini_hochberg
-from calibration.stats.summary import estimate_all, measure
+from calibration.stats.summary import estimate_all, is_graded, measure
 from calibration.stats.tables import Array, ConfusionTable
 
 TRUSTED, UNTRUSTED, UNPROVEN = "trusted", "untrusted", "unproven"
@@ -130,12 +130,14 @@ def _error(found: Estimate) -> float | None:
     return None if half is None else half / intervals.normal_quantile(found.confidence)
 
 
-def trust_p(statistic: str, chosen: Measure, cells: Stack, bar: float) -> Array:
+def trust_p(statistic: str, chosen: Measure, cells: Stack, bar: float, *, graded: bool = False) -> Array:
     """Half the smallest 1 - confidence at which the lower limit clears the bar, for each table, in closed form.
 
     Wilson's limit is an inverted score test: the limit equals the bar at the test's own critical value.
     """
     p = _score_p(chosen, cells, bar, normal=False)
+    if graded:
+        p = np.maximum(p, _score_p(chosen, intervals.half_a_miss(cells, in_all=True), bar, normal=False))
     unequal = intervals.weights_differ(cells)
     if unequal.any():
         p = np.where(unequal, np.maximum(p, _score_p(chosen, intervals.half_a_miss(cells), bar, normal=False)), p)
@@ -175,7 +177,8 @@ def verdicts(
         return []
     found = estimate_all(statistic, tables, scale=scale, scores=scores, confidence=confidence)
     chosen = measure(statistic, tables[0].size, scale=scale, scores=scores)
-    p_values = trust_p(statistic, chosen, intervals.stack(list(tables)), bar).tolist()
+    graded = is_graded(statistic, tables[0].size, scale)
+    p_values = trust_p(statistic, chosen, intervals.stack(list(tables)), bar, graded=graded).tolist()
     minorities = [minority(table) for table in tables]
     fewest = FEWEST_ITEMS_OF.get(statistic, FEWEST_ITEMS)
     tested = [

@@ -11,7 +11,7 @@ from sklearn import metrics
 
 from calibration import stats
 from calibration.stats import agreement, intervals
-from calibration.stats.summary import estimate, summarise
+from calibration.stats.summary import estimate, measure, summarise
 from calibration.stats.tables import ConfusionTable, PairedTable, StratifiedTable, Stratum
 
 RNG = np.random.default_rng(9)
@@ -55,6 +55,18 @@ def test_scores_space_the_categories() -> None:
     apart = estimate("weighted_kappa", table, scores=[0, 1, 9])
     assert even.value == estimate("weighted_kappa", table).value != apart.value
     assert estimate("weighted_kappa", table, scores=[2, 2, 2]).reason == "one_category"
+
+
+def test_a_far_miss_not_yet_seen_lowers_the_limit_of_graded_statistics_alone() -> None:
+    table = ConfusionTable.from_counts([[20, 3, 0], [2, 20, 3], [0, 2, 20]])
+    for name, scale in (("weighted_kappa", "ordinal"), ("alpha", "ordinal"), ("ac2", "nominal")):
+        found, bare = estimate(name, table, scale=scale), intervals.interval(measure(name, 3, scale=scale), table)
+        assert found.method == intervals.GRADED
+        assert (found.value, found.high) == (bare.value, bare.high) and (found.low or 0) < (bare.low or 0)
+    for name in ("kappa", "alpha", "ac1"):
+        assert estimate(name, table) == intervals.interval(measure(name, 3), table)
+    two = ConfusionTable.from_counts([[20, 3], [2, 20]])
+    assert estimate("weighted_kappa", two) == estimate("kappa", two)
 
 
 def test_the_baseline_is_the_most_frequent_gold_category() -> None:

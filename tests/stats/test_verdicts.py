@@ -50,6 +50,18 @@ def test_p_is_where_the_lower_limit_meets_the_bar(statistic: str, weighted: bool
     assert estimate(statistic, table, confidence=1 - 2 * p).low == pytest.approx(bar, abs=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("statistic", "scale"), [("weighted_kappa", "ordinal"), ("alpha", "ordinal"), ("ac2", "ordinal")]
+)
+def test_the_same_where_misses_are_graded(statistic: str, scale: str) -> None:
+    table = ConfusionTable.from_counts([[40, 4, 0], [5, 50, 3], [0, 6, 42]])
+    bar = (estimate(statistic, table, scale=scale).low or 0) - 0.02
+    cells, chosen = intervals.stack([table]), measure(statistic, 3, scale=scale)
+    p = verdicts.trust_p(statistic, chosen, cells, bar, graded=True)[0]
+    assert 0 < p < 0.025
+    assert estimate(statistic, table, scale=scale, confidence=1 - 2 * p).low == pytest.approx(bar, abs=1e-9)
+
+
 def test_p_at_the_ends_of_the_range() -> None:
     cells = intervals.stack([GOOD, ConfusionTable.from_counts([[1, 0], [0, 0]])])
     assert (verdicts.trust_p("kappa", measure("kappa", 2), cells, 1.0) == 1.0).all()
