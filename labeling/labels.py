@@ -1,8 +1,13 @@
-"""What an annotator does with an item: answer, skip, flag, undo. An acknowledged act is in the database, once."""
+"""What an annotator does with an item: answer, skip, flag, undo. An acknowledged act is in the database, once.
+
+A slot that is set aside keeps its person, so that the database itself never gives them the item again; a free slot with
+the item's next number replaces it, so that the item still gets all its labels. Those slots lie beyond the lanes and are
+handed out when the lanes are empty.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,13 +15,17 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.db.models import Max
 
+from labeling import questions
 from labeling.errors import Conflict, Refused
-from labeling.leasing import slot_of
-from labeling.models import WHOLE, Guideline, Item, Label, Queue, Signal, Slot, Submission, User
-from labeling.values import Scale, ValueRefused
+from labeling.leasing import slot_of, takeable
+from labeling.models import Guideline, Item, Label, Queue, Slot, Submission, User
+from labeling.questions import Question
+from labeling.values import ValueRefused
 
 UNDO_DEPTH = 10
 FLAG_REASONS = ("unclear", "not_a_conversation", "personal_data", "other")
+LONGEST_COMMENT = 10_000
+ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +37,12 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A signal of a queue with its scale and the newest version of its guideline."""
+class Undone:
+    """An item that is leased again after its last act was taken back, with that act and the labels that it had."""
 
-    signal: Signal
-    scale: Scale
-    guideline: Guideline | None
-
-
-def asked_signals(queue: Queue) -> list[Asked]:
-    """The questions of a queue in their order; three queries however many there are."""
-    rows = queue.queue_signals.select_related("signal").prefetch_related("signal__categories", "signal__guidelines")
-    return [
-        Asked(row.signal, Scale.of(row.signal), next(iter(row.signal.guidelines.all()), None))  # newest first
-        for row in rows
-    ]
+    slot: Slot
+    submission: Submission
+    labels: list[Label]
 
 
 def submit(
@@ -62,221 +62,234 @@ def submit(
     read, by signal. The same `key` again gives the first outcome again. When the lease is gone and the item is full, the
     answers are kept as late labels: the outcome's submission says so (`late`), and the caller answers with a conflict.
     """
-    _check_key(key)
-    repeated = _repeat(annotator, key)
-    if repeated is not None:
-        return repeated
-    slot = slot_of(annotator, slot_id)
-    labels = _read(slot, answers, guidelines or {}, annotator=annotator, now=now, seconds=seconds)
-    try:
+
+    def happens() -> Submission:
+        slot = slot_of(annotator, slot_id)
+        asked = questions.asked(slot.queue_id)
+        reader = _Reader(slot.item, annotator=annotator, now=now, seconds=seconds, comment=comment[:LONGEST_COMMENT])
+        labels = reader.labels(answers, asked, guidelines or {})
+        told = [
+            {"signal": question.slug, "value": question.scale.decode(label.value)}
+            for question, label in zip(asked, labels, strict=True)
+        ]
+        act = Submission(key=key, annotator=annotator, seconds=seconds, comment=reader.comment, answer={"labels": told})
         with transaction.atomic():
-            taken = _take_for_good(slot, annotator)
-            late = taken is None
-            submission = Submission.objects.create(
-                key=key,
-                kind=Submission.Kind.ANSWER,
-                annotator=annotator,
-                item_id=slot.item_id,
-                slot_id=slot.id if taken is None else taken,
-                seconds=seconds,
-                comment=comment,
-                late=late,
-            )
-            for label in labels:
-                label.submission, label.late = submission, late
-            Label.objects.bulk_create(labels)
-    except IntegrityError as error:
-        # The same key in another request of the same moment, or a second answer to an item that is answered.
-        repeated = _repeat(annotator, key)
-        if repeated is not None:
-            return repeated
-        raise Conflict("already_answered", "you have answered this item already") from error
-    return Outcome(submission, created=True)
+            return _store(act, labels, slot=slot, now=now)
+
+    return _once(annotator, key, happens)
 
 
-def skip(*, annotator: User, slot_id: int, reason: str, key: str, now: datetime) -> Outcome:
+def skip(
+    *, annotator: User, slot_id: int, reason: str, key: str, now: datetime, seconds: float | None = None
+) -> Outcome:
     """Leave an item to others: this person does not get it again, and its slot is replaced by a free one."""
-    return _set_aside(annotator, slot_id, Submission.Kind.SKIP, reason=reason, comment="", key=key, now=now)
+
+    def happens() -> Submission:
+        return _set_aside(annotator, slot_id, Submission.Kind.SKIP, key=key, reason=reason[:200], seconds=seconds)
+
+    return _once(annotator, key, happens)
 
 
-def flag(*, annotator: User, slot_id: int, reason: str, comment: str, key: str, now: datetime) -> Outcome:
+def flag(
+    *,
+    annotator: User,
+    slot_id: int,
+    reason: str,
+    comment: str,
+    key: str,
+    now: datetime,
+    seconds: float | None = None,
+) -> Outcome:
     """Say that something is wrong with an item itself; otherwise like a skip."""
     if reason not in FLAG_REASONS:
         raise Refused("unknown_reason", f"{reason!r} is not one of {', '.join(FLAG_REASONS)}", field="reason")
-    return _set_aside(annotator, slot_id, Submission.Kind.FLAG, reason=reason, comment=comment, key=key, now=now)
 
-
-def undo(
-    *, annotator: User, queue: Queue, now: datetime, slot_id: int | None = None
-) -> tuple[Slot, list[Label]] | None:
-    """Take back the person's last act in a queue (or the one on `slot_id`, up to ten back): the slot is leased to them
-    again, and their answers come with it.
-
-    None when there is nothing to take back. The labels stay in the table, superseded.
-    """
-    with transaction.atomic():
-        last = (
-            Submission.objects.filter(annotator=annotator, item__queue=queue, late=False)
-            .order_by("-created_at", "-id")
-            .select_related("slot__item__conversation", "slot__queue")[:UNDO_DEPTH]
+    def happens() -> Submission:
+        text = comment[:LONGEST_COMMENT]
+        return _set_aside(
+            annotator, slot_id, Submission.Kind.FLAG, key=key, reason=reason, comment=text, seconds=seconds
         )
-        done = [row for row in last if row.undone_at is None and slot_id in (None, row.slot_id)]
-        if not done:
-            return None
-        submission = done[0]
-        if not Submission.objects.filter(id=submission.id, undone_at__isnull=True).update(undone_at=now):
-            return None
-        labels = list(submission.labels.filter(superseded_at__isnull=True).select_related("signal"))
-        Label.objects.filter(submission=submission, superseded_at__isnull=True).update(superseded_at=now)
-        until = now + timedelta(seconds=queue.lease_seconds)
-        if submission.kind != Submission.Kind.ANSWER:
-            _withdraw_replacement(submission.slot)
-        Slot.objects.filter(id=submission.slot_id).update(
-            state=Slot.State.LEASED, annotator=annotator, leased_until=until
-        )
-        slot = Slot.objects.select_related("item__conversation", "queue").get(id=submission.slot_id)
-    return slot, labels
+
+    return _once(annotator, key, happens)
 
 
-def _check_key(key: str) -> None:
+def _once(annotator: User, key: str, act: Callable[[], Submission]) -> Outcome:
+    """Carry out an act that its key makes happen once. Looking for the key only after something went wrong keeps the usual
+    case short: a second act under the same key always fails, at the latest on the unique key itself."""
     if not key or len(key) > 64:
         raise Refused("bad_key", "give a key of 1 to 64 characters, made once for each act", field="key")
+    for attempt in range(ATTEMPTS):
+        try:
+            return Outcome(act(), created=True)
+        except (Refused, IntegrityError) as error:
+            found = Submission.objects.filter(annotator=annotator, key=key).first()
+            if found is not None:
+                return Outcome(found, created=False)
+            if isinstance(error, Refused):
+                raise
+            if attempt + 1 == ATTEMPTS:  # what collides again and again is no race
+                raise Conflict("already_answered", "you have answered or skipped this item already") from error
+    raise AssertionError("unreachable")
 
 
-def _repeat(annotator: User, key: str) -> Outcome | None:
-    found = Submission.objects.filter(annotator=annotator, key=key).first()
-    return None if found is None else Outcome(found, created=False)
+def _store(act: Submission, labels: list[Label], *, slot: Slot, now: datetime) -> Submission:
+    taken = _take_for_good(slot, act.annotator, now)
+    act.kind = Submission.Kind.ANSWER
+    act.item, act.slot_id, act.late = slot.item, taken or slot.id, taken is None
+    act.save(force_insert=True)
+    for label in labels:
+        label.submission, label.late = act, act.late
+    Label.objects.bulk_create(labels)
+    return act
 
 
-def _take_for_good(slot: Slot, annotator: User) -> int | None:
+def _take_for_good(slot: Slot, annotator: User, now: datetime) -> int | None:
     """Turn the person's lease into a done slot, and return which. A lease that ran out counts while the slot is theirs, or
-    a slot of the item is free; None when the item is full without them."""
+    another slot of the item can be taken; None when the item is full without them."""
     done: dict[str, Any] = {"state": Slot.State.DONE, "annotator": annotator, "leased_until": None}
     mine = Slot.objects.filter(id=slot.id, annotator=annotator, state=Slot.State.LEASED)
     if mine.update(**done):
         return slot.id
-    if Slot.objects.filter(item_id=slot.item_id, annotator=annotator).exists():
+    if Slot.objects.filter(item_id=slot.item_id, annotator=annotator).exclude(state=Slot.State.LEASED).exists():
         raise Conflict("already_answered", "you have answered or skipped this item already")
-    free = Slot.objects.filter(item_id=slot.item_id, state=Slot.State.FREE).order_by("number")
-    for other in list(free.values_list("id", flat=True)):
-        if Slot.objects.filter(id=other, state=Slot.State.FREE).update(**done):
-            return int(other)
+    room = Slot.objects.filter(takeable(now), item_id=slot.item_id).order_by("number")
+    for other in list(room.values_list("id", flat=True)):
+        if Slot.objects.filter(takeable(now), id=other).update(**done):
+            return other
     return None
 
 
-def _read(
-    slot: Slot,
-    answers: Sequence[Mapping[str, Any]],
-    guidelines: Mapping[str, int],
-    *,
-    annotator: User,
-    now: datetime,
-    seconds: float | None,
-) -> list[Label]:
-    """The labels of an answer, checked against the queue's questions; raises Refused naming the field."""
-    item = slot.item
-    given: dict[str, Mapping[str, Any]] = {}
-    for number, answer in enumerate(answers):
-        slug = answer.get("signal")
-        if not isinstance(slug, str) or slug in given:
-            raise Refused("bad_answer", "each answer names one signal, once", field=f"labels.{number}.signal")
-        given[slug] = answer
-    asked = asked_signals(slot.queue)
-    unknown = sorted(set(given) - {one.signal.slug for one in asked})
-    if unknown:
-        raise Refused("not_asked", f"this queue does not ask {unknown[0]!r}", field="labels")
-    labels = []
-    for one in asked:
-        if one.signal.slug not in given:
-            raise Refused("unanswered", f"{one.signal.slug} is not answered", field=f"labels.{one.signal.slug}")
-        labels.append(
-            _label(one, given[one.signal.slug], item, annotator=annotator, now=now, seconds=seconds, read=guidelines)
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads an answer into labels of one item, checked against the questions; raises Refused naming the field."""
+
+    item: Item
+    annotator: User
+    now: datetime
+    seconds: float | None
+    comment: str
+
+    def labels(
+        self, answers: Sequence[Mapping[str, Any]], asked: Sequence[Question], read: Mapping[str, int]
+    ) -> list[Label]:
+        given: dict[str, Mapping[str, Any]] = {}
+        for number, answer in enumerate(answers):
+            slug = answer.get("signal")
+            if not isinstance(slug, str) or slug in given:
+                raise Refused("bad_answer", "each answer names one signal, once", field=f"labels.{number}.signal")
+            given[slug] = answer
+        unknown = sorted(set(given) - {question.slug for question in asked})
+        if unknown:
+            raise Refused("not_asked", f"this queue does not ask {unknown[0]!r}", field="labels")
+        missing = next((question.slug for question in asked if question.slug not in given), None)
+        if missing is not None:
+            raise Refused("unanswered", f"{missing} is not answered", field=f"labels.{missing}")
+        share = None if self.seconds is None else round(self.seconds / len(asked), 3)
+        return [self.label(question, given[question.slug], read.get(question.slug), share) for question in asked]
+
+    def label(self, question: Question, answer: Mapping[str, Any], read: int | None, seconds: float | None) -> Label:
+        field = f"labels.{question.slug}"
+        turn = answer.get("turn")
+        if turn is not None and (isinstance(turn, bool) or turn != self.item.turn):
+            raise Refused("other_turn", f"turn {turn} is not the one that is asked", field=f"{field}.turn")
+        try:
+            value, number = question.scale.encode(answer.get("value"))
+        except ValueRefused as error:
+            raise Refused("bad_value", str(error), field=f"{field}.value") from error
+        return Label(
+            conversation_id=self.item.conversation_id,
+            turn=self.item.turn,
+            signal_id=question.signal_id,
+            annotator=self.annotator,
+            item=self.item,
+            value=value,
+            number=number,
+            confidence=_confidence(answer.get("confidence"), f"{field}.confidence"),
+            comment=str(answer.get("comment") or self.comment)[:LONGEST_COMMENT],
+            seconds=seconds,
+            guideline_id=_guideline_read(question, read),
+            labeled_at=self.now,
         )
-    return labels
 
 
-def _label(
-    one: Asked,
-    answer: Mapping[str, Any],
-    item: Item,
-    *,
-    annotator: User,
-    now: datetime,
-    seconds: float | None,
-    read: Mapping[str, int],
-) -> Label:
-    slug = one.signal.slug
-    turn = answer.get("turn")
-    if (WHOLE if turn is None else turn) != item.turn and turn is not None:
-        raise Refused("other_turn", f"turn {turn} is not the one that is asked", field=f"labels.{slug}.turn")
-    confidence = answer.get("confidence")
-    if confidence is not None and (
-        isinstance(confidence, bool) or not isinstance(confidence, int | float) or not 0 <= confidence <= 1
-    ):
-        raise Refused("bad_confidence", "confidence lies between 0 and 1", field=f"labels.{slug}.confidence")
-    try:
-        value, number = one.scale.encode(answer.get("value"))
-    except ValueRefused as error:
-        raise Refused("bad_value", str(error), field=f"labels.{slug}.value") from error
-    return Label(
-        conversation_id=item.conversation_id,
-        turn=item.turn,
-        signal=one.signal,
-        annotator=annotator,
-        item=item,
-        value=value,
-        number=number,
-        confidence=confidence,
-        comment=str(answer.get("comment") or ""),
-        seconds=seconds,
-        guideline_id=_guideline_read(one, read.get(slug)),
-        labeled_at=now,
-    )
+def _confidence(given: Any, field: str) -> float | None:
+    if given is None:
+        return None
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given <= 1:
+        raise Refused("bad_confidence", "confidence lies between 0 and 1", field=field)
+    return float(given)
 
 
-def _guideline_read(one: Asked, version: int | None) -> int | None:
+def _guideline_read(question: Question, version: int | None) -> int | None:
     """The guideline that the person had before them; the newest where the client does not say."""
-    if version is None:
-        return one.guideline.id if one.guideline else None
-    found = next((given.id for given in one.signal.guidelines.all() if given.version == version), None)
+    if version is None or version == question.guideline_version:
+        return question.guideline_id
+    found = Guideline.objects.filter(signal=question.signal_id, version=version).values_list("id", flat=True).first()
     if found is None:
-        raise Refused("unknown_guideline", f"{one.signal.slug} has no guideline {version}", field="guidelines")
+        raise Refused("unknown_guideline", f"{question.slug} has no guideline {version}", field="guidelines")
     return found
 
 
 def _set_aside(
-    annotator: User, slot_id: int, kind: str, *, reason: str, comment: str, key: str, now: datetime
-) -> Outcome:
-    _check_key(key)
-    repeated = _repeat(annotator, key)
-    if repeated is not None:
-        return repeated
+    annotator: User, slot_id: int, kind: str, *, key: str, reason: str, seconds: float | None, comment: str = ""
+) -> Submission:
     slot = slot_of(annotator, slot_id)
     with transaction.atomic():
         held = Slot.objects.filter(id=slot.id, annotator=annotator, state=Slot.State.LEASED)
         if not held.update(state=Slot.State.SKIPPED, leased_until=None):
             raise Conflict("lease_gone", "this item is not yours any more")
-        submission = Submission.objects.create(
+        highest = Slot.objects.filter(item_id=slot.item_id).aggregate(highest=Max("number"))["highest"]
+        Slot.objects.create(item_id=slot.item_id, queue_id=slot.queue_id, number=highest + 1, position=slot.position)
+        return Submission.objects.create(
             key=key,
             kind=kind,
             annotator=annotator,
-            item_id=slot.item_id,
+            item=slot.item,
             slot=slot,
-            reason=reason[:200],
+            reason=reason,
             comment=comment,
+            seconds=seconds,
         )
-        _replace(slot)
-    return Outcome(submission, created=True)
 
 
-def _replace(slot: Slot) -> None:
-    """A free slot in place of one that was set aside, numbered on; the skipped one remembers who has had the item."""
-    highest = Slot.objects.filter(item_id=slot.item_id).aggregate(highest=Max("number"))["highest"]
-    Slot.objects.create(item_id=slot.item_id, queue_id=slot.queue_id, number=highest + 1, position=slot.position)
+def undo(*, annotator: User, queue: Queue, now: datetime, slot_id: int | None = None) -> Undone | None:
+    """Take back the person's last act in a queue (or the one on `slot_id`), up to ten back: the item is leased to them
+    again, and their answers come with it.
+
+    None when there is nothing to take back. The labels stay in the table, superseded. Raises Conflict for a skipped item
+    that others have filled since.
+    """
+    until = now + timedelta(seconds=queue.lease_seconds)
+    with transaction.atomic():
+        recent = Submission.objects.filter(annotator=annotator, item__queue=queue, late=False)
+        last = list(recent.order_by("-created_at", "-id").select_related("slot")[:UNDO_DEPTH])
+        submission = next((row for row in last if row.undone_at is None and slot_id in (None, row.slot_id)), None)
+        if submission is None:
+            return None
+        if not Submission.objects.filter(id=submission.id, undone_at__isnull=True).update(undone_at=now):
+            return None
+        labels = list(submission.labels.filter(superseded_at__isnull=True).select_related("signal"))
+        Label.objects.filter(submission=submission, superseded_at__isnull=True).update(superseded_at=now)
+        if submission.kind == Submission.Kind.ANSWER:
+            held = submission.slot_id
+            Slot.objects.filter(id=held).update(state=Slot.State.LEASED, annotator=annotator, leased_until=until)
+        else:
+            held = _return_from_aside(submission.slot, annotator, now=now, until=until)
+        slot = Slot.objects.select_related("item__conversation", "queue").get(id=held)
+    return Undone(slot, submission, labels)
 
 
-def _withdraw_replacement(slot: Slot) -> None:
-    """The free slot that a skip had made goes again; where somebody has taken it, the item gets one label more."""
-    free = Slot.objects.filter(item_id=slot.item_id, state=Slot.State.FREE).order_by("-number").first()
-    if free is not None:
-        Slot.objects.filter(id=free.id, state=Slot.State.FREE).delete()
+def _return_from_aside(aside: Slot, annotator: User, *, now: datetime, until: datetime) -> int:
+    """Take a slot of the item that is still open in place of the one that was set aside, which goes, so that the item ends
+    with as many slots as it had; its history moves along."""
+    room = Slot.objects.filter(takeable(now), item_id=aside.item_id).order_by("-number")
+    for slot_id in list(room.values_list("id", flat=True)):
+        if not Slot.objects.filter(takeable(now), id=slot_id).update(
+            state=Slot.State.FREE, annotator=None, leased_until=None
+        ):
+            continue
+        Submission.objects.filter(slot=aside).update(slot=slot_id)
+        Slot.objects.filter(id=aside.id).delete()
+        Slot.objects.filter(id=slot_id).update(state=Slot.State.LEASED, annotator=annotator, leased_until=until)
+        return slot_id
+    raise Conflict("item_full", "others have labelled this item since you set it aside")

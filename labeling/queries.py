@@ -2,87 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import median
 from typing import Any
 
-from django.db.models import Count, F, Max, Q
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 
 from labeling.formats.rows import moment_text
-from labeling.labels import Asked
-from labeling.models import WHOLE, Item, Label, Queue, Slot, Submission, User
+from labeling.labels import Undone
+from labeling.leasing import COUNTED_OPEN, Place
+from labeling.models import WHOLE, Label, Queue, Slot, Submission, User
+from labeling.questions import Question
 
+TURN_FIELDS = ("role", "text", "at", "start", "end")
 PACE_SAMPLE = 50
+BREAK = timedelta(hours=1)
+LONGEST_SHIFT = 5000
 PACE_LIMIT = 600.0
 """Seconds beyond which an item was a break, not work."""
 
 
-def served(slot: Slot, *, queue: Queue, asked: Sequence[Asked], answers: Sequence[Label] = ()) -> dict[str, Any]:
+def served(slot: Slot, *, queue: Queue) -> dict[str, Any]:
     """An item as its annotator may see it: the words and the channel, what bends judgement only where the queue says so.
 
-    No prediction, no other answer, no metadata is in it. `answers` are the annotator's own, after an undo.
+    No prediction, no other answer, no metadata is in it.
     """
     conversation = slot.item.conversation
     shown: dict[str, Any] = {
         "id": conversation.external_id,
         "channel": conversation.channel,
         "started_at": moment_text(conversation.started_at),
-        "turns": conversation.turns,
-        "audio": conversation.audio,
+        "turns": [{name: turn[name] for name in TURN_FIELDS if name in turn} for turn in conversation.turns],
+        "audio": conversation.audio or None,
     }
     if queue.shows_cohort:
         shown |= {"cohort": conversation.cohort, "customer": conversation.customer}
-    scales = {one.signal.id: one.scale for one in asked}
-    item: dict[str, Any] = {
+    return {
         "assignment": slot.id,
         "lease_expires_at": moment_text(slot.leased_until),
         "conversation": shown,
         "turn": None if slot.item.turn == WHOLE else slot.item.turn,
     }
-    if answers:
-        item["answers"] = [
+
+
+def own_answer(undone: Undone, asked: Sequence[Question]) -> dict[str, Any]:
+    """What somebody had answered before they took it back, so that the page shows it in place."""
+    scales = {question.signal_id: question.scale for question in asked}
+    act = undone.submission
+    return {
+        "kind": act.kind,
+        "reason": act.reason,
+        "comment": act.comment,
+        "seconds": act.seconds,
+        "labels": [
             {
                 "signal": label.signal.slug,
                 "value": scales[label.signal_id].decode(label.value),
                 "comment": label.comment,
                 "confidence": label.confidence,
             }
-            for label in answers
-        ]
-    return item
-
-
-def question(one: Asked) -> dict[str, Any]:
-    """A signal as the labelling page and API need it, with the guideline to read."""
-    signal = one.signal
-    newest = one.guideline
-    return {
-        "signal": signal.slug,
-        "title": signal.title,
-        "scale": signal.scale,
-        "unit": signal.unit,
-        "min": signal.minimum,
-        "max": signal.maximum,
-        "categories": [
-            {"value": category.value, "label": category.label, "key": category.key}
-            for category in signal.categories.all()
+            for label in undone.labels
+            if label.signal_id in scales
         ],
-        "guideline_version": newest.version if newest else None,
     }
 
 
-def progress(*, annotator: User, queue: Queue) -> dict[str, int]:
-    """How many items of the queue this person has answered, and how many items there are."""
-    done = Slot.objects.filter(annotator=annotator, queue=queue, state=Slot.State.DONE).count()
-    return {"done": done, "items": item_count(queue)}
-
-
-def item_count(queue: Queue) -> int:
-    """Items are numbered from 0 without gaps: the highest number tells, however many there are."""
-    highest = Item.objects.filter(queue=queue).order_by("-position").values_list("position", flat=True).first()
-    return 0 if highest is None else highest + 1
+def progress(standing: Place) -> dict[str, Any]:
+    """Labelled by this person, and left for them; of more than a thousand left, only that there are more."""
+    return {
+        "done": standing.done,
+        "left": standing.left,
+        "more": standing.open >= COUNTED_OPEN,
+        "items": standing.items,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,58 +103,88 @@ def my_queues(annotator: User) -> list[MyQueue]:
         .order_by("-priority", "created_at")
     )
     keys = [queue.id for queue in queues]
-    own = Slot.objects.filter(annotator=annotator, queue__in=keys).values_list("queue_id")
-    mine = {
-        key: (done, had)
-        for key, done, had in own.annotate(
-            done=Count("id", filter=Q(state=Slot.State.DONE)), had=Count("id", filter=~Q(state=Slot.State.LEASED))
-        ).values_list("queue_id", "done", "had")
+    own = Slot.objects.filter(annotator=annotator, queue__in=keys).order_by()
+    counts = {
+        key: (done, held)
+        for key, done, held in own.values_list("queue_id").annotate(
+            done=Count("id", filter=Q(state=Slot.State.DONE)), held=Count("id", filter=Q(state=Slot.State.LEASED))
+        )
     }
     # An item is open for somebody when one of its slots is free and none of its slots is theirs.
-    taken = Slot.objects.filter(annotator=annotator, queue__in=keys).exclude(state=Slot.State.LEASED).values("item_id")
-    free = Slot.objects.filter(queue__in=keys, state=Slot.State.FREE).exclude(item_id__in=taken)
-    open_items = dict(
-        free.values_list("queue_id").annotate(count=Count("item_id", distinct=True)).values_list("queue_id", "count")
-    )
-    held = Slot.objects.filter(annotator=annotator, queue__in=keys, state=Slot.State.LEASED)
-    in_hand = dict(held.values_list("queue_id").annotate(count=Count("id")).values_list("queue_id", "count"))
-    pace = seconds_an_item(annotator)
-    return [
-        MyQueue(queue, mine.get(queue.id, (0, 0))[0], open_items.get(queue.id, 0) + in_hand.get(queue.id, 0), pace)
-        for queue in queues
-    ]
+    theirs = Slot.objects.filter(item=OuterRef("item"), annotator=annotator)
+    free = Slot.objects.filter(~Exists(theirs), queue__in=keys, state=Slot.State.FREE).order_by()
+    open_items = dict(free.values_list("queue_id").annotate(count=Count("item_id", distinct=True)))
+    pace = paces(annotator)
+    usual = median([seconds for given in pace.values() for seconds in given]) if pace else None
+    rows = []
+    for queue in queues:
+        done, held = counts.get(queue.id, (0, 0))
+        here = pace.get(queue.id)
+        rows.append(MyQueue(queue, done, open_items.get(queue.id, 0) + held, median(here) if here else usual))
+    return rows
+
+
+def first_open(queues: Sequence[MyQueue]) -> MyQueue | None:
+    """The queue to go on with: the first in their order that is open and has something left."""
+    return next((row for row in queues if row.queue.state == Queue.State.OPEN and row.left), None)
+
+
+def in_hand(*, annotator: User, queue: Queue, now: datetime) -> Slot | None:
+    """The item that somebody holds already; read only, so that a page can show it."""
+    held = Slot.objects.filter(annotator=annotator, queue=queue, state=Slot.State.LEASED, leased_until__gt=now)
+    return held.select_related("item__conversation").order_by("position", "id").first()
+
+
+def paces(annotator: User) -> dict[int, list[float]]:
+    """Active seconds of the person's last answers by queue, breaks left out; one query."""
+    recent = _timed(annotator).values_list("item__queue_id", "seconds")[: 4 * PACE_SAMPLE]
+    found: dict[int, list[float]] = {}
+    for queue, seconds in recent:
+        found.setdefault(queue, []).append(seconds or 0.0)
+    return found
+
+
+def _timed(annotator: User) -> QuerySet[Submission]:
+    return Submission.objects.filter(
+        annotator=annotator, kind=Submission.Kind.ANSWER, seconds__gt=0, seconds__lt=PACE_LIMIT, undone_at__isnull=True
+    ).order_by("-created_at")
 
 
 def seconds_an_item(annotator: User, *, queue: Queue | None = None) -> float | None:
     """The median active time of the person's last answers; None before the first."""
-    answers = Submission.objects.filter(
-        annotator=annotator, kind=Submission.Kind.ANSWER, seconds__gt=0, seconds__lt=PACE_LIMIT, undone_at__isnull=True
-    )
+    answers = _timed(annotator)
     if queue is not None:
         answers = answers.filter(item__queue=queue)
-    recent = [
-        seconds or 0.0 for seconds in answers.order_by("-created_at").values_list("seconds", flat=True)[:PACE_SAMPLE]
-    ]
+    recent = [seconds or 0.0 for seconds in answers.values_list("seconds", flat=True)[:PACE_SAMPLE]]
     return median(recent) if recent else None
+
+
+def recent_acts(*, annotator: User, queue: Queue, limit: int = 10) -> list[Submission]:
+    """The person's last acts in a queue, newest first."""
+    acts = Submission.objects.filter(annotator=annotator, item__queue=queue, undone_at__isnull=True)
+    return list(acts.select_related("item__conversation").order_by("-created_at", "-id")[:limit])
 
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """What somebody did in a queue: how much, how fast, and how often reviewers decided as they had."""
+    """What somebody did in a queue since their last long break, and how often reviewers decided as they had (ever)."""
 
     answers: int
     skips: int
     flags: int
+    seconds: float
     pace: float | None
     ruled: int
     agreed: int
-    last_at: datetime | None
+    began_at: datetime | None
+    total: int
 
 
-def shift(*, annotator: User, queue: Queue) -> Shift:
+def shift(*, annotator: User, queue: Queue, now: datetime) -> Shift:
     """The person's own account of a queue; never beside anybody else's."""
     acts = Submission.objects.filter(annotator=annotator, item__queue=queue, undone_at__isnull=True)
-    counts = dict(acts.values_list("kind").annotate(count=Count("id")).values_list("kind", "count"))
+    latest = acts.order_by("-created_at", "-id").values_list("created_at", "kind", "seconds")[:LONGEST_SHIFT]
+    began, kinds, spent = _since_the_break(latest)
     labels = Label.objects.filter(annotator=annotator, item__queue=queue, superseded_at__isnull=True, late=False)
     ruled = labels.filter(
         conversation__rulings__signal_id=F("signal_id"),
@@ -168,11 +193,30 @@ def shift(*, annotator: User, queue: Queue) -> Shift:
     )
     pairs = list(ruled.values_list("value", "conversation__rulings__value"))
     return Shift(
-        answers=counts.get(Submission.Kind.ANSWER, 0),
-        skips=counts.get(Submission.Kind.SKIP, 0),
-        flags=counts.get(Submission.Kind.FLAG, 0),
-        pace=seconds_an_item(annotator, queue=queue),
+        answers=kinds[Submission.Kind.ANSWER],
+        skips=kinds[Submission.Kind.SKIP],
+        flags=kinds[Submission.Kind.FLAG],
+        seconds=sum(spent),
+        pace=median(spent) if spent else None,
         ruled=len(pairs),
         agreed=sum(mine == decided for mine, decided in pairs),
-        last_at=acts.aggregate(last=Max("created_at"))["last"],
+        began_at=began,
+        total=acts.filter(kind=Submission.Kind.ANSWER).count(),
     )
+
+
+def _since_the_break(
+    acts: Iterable[tuple[datetime, str, float | None]],
+) -> tuple[datetime | None, Counter[str], list[float]]:
+    """From the newest back to the first gap that is longer than a break: its start, the acts by kind, their seconds."""
+    began: datetime | None = None
+    kinds: Counter[str] = Counter()
+    spent: list[float] = []
+    for at, kind, seconds in acts:
+        if began is not None and began - at > BREAK:
+            break
+        began = at
+        kinds[kind] += 1
+        if kind == Submission.Kind.ANSWER and seconds and seconds < PACE_LIMIT:
+            spent.append(seconds)
+    return began, kinds, spent

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from labeling.api import labelling, reviews, signals, tokens
-from labeling.views import people, review, settings
+from labeling.api import datasets, labelling, reviews, signals, tokens
+from labeling.views import desk, people, review, settings
 
 pages: list[URLPattern] = [
     path("sign-in/", people.SignIn.as_view(), name="sign-in"),
     path("sign-out/", people.sign_out, name="sign-out"),
+    path("label/", desk.my_queues, name="label-queues"),
+    path("label/<slug:slug>/", desk.desk, name="label-desk"),
+    path("label/<slug:slug>/done/", desk.done, name="label-done"),
     path("review/", review.index, name="reviews"),
     path("review/signal/<slug:slug>/", review.signal, name="review-signal"),
     path("review/<slug:slug>/", review.queue, name="review-queue"),
@@ -32,6 +35,9 @@ pages: list[URLPattern] = [
 
 api: list[URLPattern] = [
     path("queues/<slug:slug>/next/", labelling.NextItem.as_view()),
+    path("queues/<slug:slug>/undo/", labelling.UndoLast.as_view()),
+    path("queues/<slug:slug>/guidelines/", labelling.Guidelines.as_view()),
+    path("keymap/", labelling.Keymap.as_view()),
     path("assignments/<int:assignment>/submit/", labelling.Submit.as_view()),
     path("assignments/<int:assignment>/skip/", labelling.Skip.as_view()),
     path("assignments/<int:assignment>/flag/", labelling.Flag.as_view()),
@@ -41,6 +47,10 @@ api: list[URLPattern] = [
     path("reviews/", reviews.Reviews.as_view()),
     path("tokens/", tokens.Tokens.as_view()),
     path("tokens/<int:token>/", tokens.OneToken.as_view()),
+    path("datasets/", datasets.Datasets.as_view()),
+    path("datasets/<slug:slug>/versions/", datasets.Versions.as_view()),
+    path("datasets/<slug:slug>/versions/<int:number>/", datasets.OneVersion.as_view()),
+    path("datasets/<slug:slug>/versions/<int:number>/export/", datasets.Export.as_view()),
     path("signals/", signals.Signals.as_view()),
     path("signals/<slug:slug>/", signals.OneSignal.as_view()),
 ]

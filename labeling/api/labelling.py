@@ -4,19 +4,30 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
+from uuid import uuid4
 
+from django.http import HttpResponse, JsonResponse
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from labeling import labels, leasing, queries
+from labeling import keymap, labels, leasing, queries, questions
 from labeling.access import queue_to_label
 from labeling.errors import Conflict, NotFound, Refused
 from labeling.formats.rows import moment_text
+from labeling.leasing import Place
 from labeling.models import Queue, User
+
+ITEM = {
+    200: OpenApiTypes.OBJECT,
+    204: OpenApiResponse(description="Nothing is left for this annotator"),
+}
+ACT = {
+    200: OpenApiTypes.OBJECT,
+    409: OpenApiResponse(description="The item is not this person's any more"),
+}
 
 
 class Labelling(APIView):
@@ -36,31 +47,25 @@ class Labelling(APIView):
         return data
 
 
-def next_item(*, annotator: User, queue: Queue, now: datetime, holding: Any = ()) -> dict[str, Any] | None:
+def next_item(standing: Place, *, now: datetime) -> dict[str, Any] | None:
     """The next item of a queue in the contract's form; None when nothing is left for this person."""
-    held = [key for key in holding if isinstance(key, int)] if isinstance(holding, list | tuple) else []
-    slot = leasing.lease(annotator=annotator, queue=queue, now=now, holding=held)
+    slot = leasing.lease_at(standing, now=now)
     if slot is None:
         return None
-    asked = labels.asked_signals(queue)
-    return queries.served(slot, queue=queue, asked=asked) | {
-        "signals": [queries.question(one) for one in asked],
-        "progress": queries.progress(annotator=annotator, queue=queue),
+    return queries.served(slot, queue=standing.queue) | {
+        "signals": [question.as_dict() for question in questions.asked(standing.queue.id)],
+        "progress": queries.progress(standing),
     }
 
 
 class NextItem(Labelling):
-    @extend_schema(
-        summary="Lease the next item",
-        request=OpenApiTypes.OBJECT,
-        responses={200: OpenApiTypes.OBJECT, 204: OpenApiResponse(description="Nothing is left for this annotator")},
-    )
-    def post(self, request: Request, slug: str) -> Response:
-        annotator = self.annotator(request)
-        queue = queue_to_label(annotator, slug)
-        holding = self.body(request).get("holding", [])
-        item = next_item(annotator=annotator, queue=queue, now=timezone.now(), holding=holding)
-        return Response(status=204) if item is None else Response(item)
+    @extend_schema(summary="Lease the next item", request=OpenApiTypes.OBJECT, responses=ITEM)
+    def post(self, request: Request, slug: str) -> HttpResponse:
+        """`{"holding": [assignment, …]}` names the items that the client has already."""
+        holding = _holding(self.body(request))
+        standing = leasing.place(annotator=self.annotator(request), slug=slug, holding=holding)
+        item = next_item(standing, now=timezone.now())
+        return HttpResponse(status=204) if item is None else JsonResponse(item)
 
 
 class Submit(Labelling):
@@ -73,9 +78,9 @@ class Submit(Labelling):
             409: OpenApiResponse(description="The item is full; the answer is kept as a late label"),
         },
     )
-    def post(self, request: Request, assignment: int) -> Response:
+    def post(self, request: Request, assignment: int) -> HttpResponse:
+        """With `"next": true` the answer brings the next item along, so that a label costs one request."""
         annotator, body = self.annotator(request), self.body(request)
-        now = timezone.now()
         answers = body.get("labels")
         if not isinstance(answers, list) or not all(isinstance(answer, dict) for answer in answers):
             raise Refused("bad_labels", "is required: a list of {signal, value}", field="labels")
@@ -84,92 +89,122 @@ class Submit(Labelling):
             slot_id=assignment,
             answers=answers,
             key=_key(body),
-            now=now,
+            now=timezone.now(),
             seconds=_seconds(body),
-            comment=str(body.get("comment") or ""),
+            comment=_text(body, "comment"),
             guidelines=_guidelines(body),
         )
         if outcome.submission.late:
             raise Conflict("late", "the item was full when your answer came; it is kept, and shown to the reviewer")
-        answer = _acknowledged(outcome)
-        if body.get("next"):
-            queue = Queue.objects.get(id=outcome.submission.slot.queue_id)
-            holding = body.get("holding", [])
-            answer["next"] = next_item(annotator=annotator, queue=queue, now=now, holding=holding)
-        return Response(answer, status=201 if outcome.created else 200)
+        return _acknowledged(outcome, body, annotator, fresh=201)
 
 
 class Skip(Labelling):
-    @extend_schema(summary="Leave an item to others", request=OpenApiTypes.OBJECT, responses=OpenApiTypes.OBJECT)
-    def post(self, request: Request, assignment: int) -> Response:
-        body = self.body(request)
-        reason = str(body.get("reason") or "")
+    @extend_schema(summary="Leave an item to others", request=OpenApiTypes.OBJECT, responses=ACT)
+    def post(self, request: Request, assignment: int) -> HttpResponse:
+        annotator, body = self.annotator(request), self.body(request)
         outcome = labels.skip(
-            annotator=self.annotator(request), slot_id=assignment, reason=reason, key=_key(body), now=timezone.now()
+            annotator=annotator,
+            slot_id=assignment,
+            reason=_text(body, "reason"),
+            key=_key(body, str(uuid4())),
+            now=timezone.now(),
+            seconds=_seconds(body),
         )
-        return Response(_acknowledged(outcome))
+        return _acknowledged(outcome, body, annotator)
 
 
 class Flag(Labelling):
-    @extend_schema(
-        summary="Say that something is wrong with an item", request=OpenApiTypes.OBJECT, responses=OpenApiTypes.OBJECT
-    )
-    def post(self, request: Request, assignment: int) -> Response:
-        body = self.body(request)
+    @extend_schema(summary="Say that something is wrong with an item", request=OpenApiTypes.OBJECT, responses=ACT)
+    def post(self, request: Request, assignment: int) -> HttpResponse:
+        annotator, body = self.annotator(request), self.body(request)
         outcome = labels.flag(
-            annotator=self.annotator(request),
+            annotator=annotator,
             slot_id=assignment,
-            reason=str(body.get("reason") or ""),
-            comment=str(body.get("comment") or ""),
-            key=_key(body),
+            reason=_text(body, "reason"),
+            comment=_text(body, "comment"),
+            key=_key(body, str(uuid4())),
             now=timezone.now(),
+            seconds=_seconds(body),
         )
-        return Response(_acknowledged(outcome))
+        return _acknowledged(outcome, body, annotator)
 
 
 class Undo(Labelling):
-    @extend_schema(summary="Take an act back", request=OpenApiTypes.OBJECT, responses=OpenApiTypes.OBJECT)
-    def post(self, request: Request, assignment: int) -> Response:
+    @extend_schema(summary="Take an act on an assignment back", request=OpenApiTypes.OBJECT, responses=ACT)
+    def post(self, request: Request, assignment: int) -> HttpResponse:
         annotator = self.annotator(request)
         queue = leasing.slot_of(annotator, assignment).queue
-        item = undone(annotator=annotator, queue=queue, now=timezone.now(), slot_id=assignment)
-        if item is None:
-            raise NotFound("nothing_to_undo", "there is nothing to take back on this assignment")
-        return Response(item)
+        return JsonResponse(undone(annotator=annotator, queue=queue, slot_id=assignment))
 
 
-def undone(*, annotator: User, queue: Queue, now: datetime, slot_id: int | None = None) -> dict[str, Any] | None:
-    """The item of the last act, leased again, with the answers that it had; None when there is nothing to take back."""
-    back = labels.undo(annotator=annotator, queue=queue, now=now, slot_id=slot_id)
+class UndoLast(Labelling):
+    @extend_schema(summary="Take the last act in a queue back", request=OpenApiTypes.OBJECT, responses=ACT)
+    def post(self, request: Request, slug: str) -> HttpResponse:
+        annotator = self.annotator(request)
+        return JsonResponse(undone(annotator=annotator, queue=queue_to_label(annotator, slug)))
+
+
+def undone(*, annotator: User, queue: Queue, slot_id: int | None = None) -> dict[str, Any]:
+    """The item of the last act, leased again, with the answers that it had."""
+    back = labels.undo(annotator=annotator, queue=queue, now=timezone.now(), slot_id=slot_id)
     if back is None:
-        return None
-    slot, answers = back
-    asked = labels.asked_signals(queue)
-    return queries.served(slot, queue=queue, asked=asked, answers=answers) | {
-        "signals": [queries.question(one) for one in asked],
-        "progress": queries.progress(annotator=annotator, queue=queue),
+        raise NotFound("nothing_to_undo", "there is nothing to take back: undo reaches ten items back")
+    asked = questions.asked(queue.id)
+    return queries.served(back.slot, queue=queue) | {
+        "signals": [question.as_dict() for question in asked],
+        "progress": queries.progress(leasing.place(annotator=annotator, queue=queue)),
+        "answer": queries.own_answer(back, asked),
     }
 
 
 class Renew(Labelling):
-    @extend_schema(summary="Extend a lease", request=None, responses=OpenApiTypes.OBJECT)
-    def post(self, request: Request, assignment: int) -> Response:
+    @extend_schema(summary="Extend a lease", request=None, responses=ACT)
+    def post(self, request: Request, assignment: int) -> HttpResponse:
         until = leasing.renew(annotator=self.annotator(request), slot_id=assignment, now=timezone.now())
-        return Response({"assignment": assignment, "lease_expires_at": moment_text(until)})
+        return JsonResponse({"assignment": assignment, "lease_expires_at": moment_text(until)})
 
 
 class Release(Labelling):
     @extend_schema(summary="Give back an item that was not used", request=None, responses=OpenApiTypes.OBJECT)
-    def post(self, request: Request, assignment: int) -> Response:
+    def post(self, request: Request, assignment: int) -> HttpResponse:
         released = leasing.release(annotator=self.annotator(request), slot_id=assignment)
-        return Response({"assignment": assignment, "released": released})
+        return JsonResponse({"assignment": assignment, "released": released})
 
 
-def _key(body: dict[str, Any]) -> str:
-    key = body.get("key")
+class Guidelines(Labelling):
+    @extend_schema(summary="The instructions of a queue's questions", request=None, responses=OpenApiTypes.OBJECT)
+    def get(self, request: Request, slug: str) -> HttpResponse:
+        queue = queue_to_label(self.annotator(request), slug)
+        return JsonResponse({"guidelines": questions.guidelines(queue)})
+
+
+class Keymap(Labelling):
+    @extend_schema(summary="Set one's own keys", request=OpenApiTypes.OBJECT, responses=OpenApiTypes.OBJECT)
+    def put(self, request: Request) -> HttpResponse:
+        """`{"skip": "x", …}`: the commands of the labelling page and their keys; those left out keep their own."""
+        return JsonResponse(keymap.save(user=self.annotator(request), keys=self.body(request)))
+
+
+def _key(body: dict[str, Any], default: str | None = None) -> str:
+    key = body.get("key", default)
     if not isinstance(key, str):
         raise Refused("bad_key", "is required: your own id of this act, the same when it is sent again", field="key")
     return key
+
+
+def _text(body: dict[str, Any], field: str) -> str:
+    text = body.get(field) or ""
+    if not isinstance(text, str):
+        raise Refused(f"bad_{field}", "must be text", field=field)
+    return text
+
+
+def _holding(body: dict[str, Any]) -> list[int]:
+    held = body.get("holding") or []
+    if not isinstance(held, list) or not all(isinstance(key, int) for key in held) or len(held) > 50:
+        raise Refused("bad_holding", "must be a list of assignments, at most 50", field="holding")
+    return held
 
 
 def _seconds(body: dict[str, Any]) -> float | None:
@@ -183,17 +218,24 @@ def _seconds(body: dict[str, Any]) -> float | None:
 
 def _guidelines(body: dict[str, Any]) -> dict[str, int]:
     given = body.get("guidelines") or {}
-    if not isinstance(given, dict) or not all(isinstance(version, int) for version in given.values()):
+    if not isinstance(given, dict) or not all(type(version) is int for version in given.values()):
         raise Refused("bad_guidelines", "must be {signal: version}", field="guidelines")
     return given
 
 
-def _acknowledged(outcome: labels.Outcome) -> dict[str, Any]:
-    """What the client is told, the same when it asks again with the same key."""
-    submission = outcome.submission
-    return {
-        "submission": submission.id,
-        "assignment": submission.slot_id,
-        "kind": submission.kind,
-        "at": moment_text(submission.created_at),
+def _acknowledged(outcome: labels.Outcome, body: dict[str, Any], annotator: User, *, fresh: int = 200) -> HttpResponse:
+    """What the client is told, the same when it asks again with the same key; and the next item where it asked for it."""
+    act = outcome.submission
+    told: dict[str, Any] = {
+        "submission": act.id,
+        "assignment": act.slot_id,
+        "kind": act.kind,
+        "key": act.key,
+        "at": moment_text(act.created_at),
+        **act.answer,
     }
+    if body.get("next"):
+        queue = Queue(id=act.item.queue_id)
+        standing = leasing.place(annotator=annotator, queue=queue, holding=_holding(body))
+        told["next"] = next_item(standing, now=timezone.now())
+    return JsonResponse(told, status=fresh if outcome.created else 200)

@@ -77,8 +77,8 @@ def test_undo_gives_the_item_back_with_its_answer() -> None:
     answer(ann, second, key="2", value="positive")
     back = labels.undo(annotator=ann, queue=queue, now=NOW)
     assert back is not None
-    slot, given = back
-    assert (slot.id, slot.state, [label.value for label in given]) == (second.id, "leased", ["positive"])
+    slot = back.slot
+    assert (slot.id, slot.state, [label.value for label in back.labels]) == (second.id, "leased", ["positive"])
     assert current() == [("negative", False)]
     answer(ann, slot, key="3", value="neutral")
     assert current() == [("negative", False), ("neutral", False)]
@@ -93,7 +93,7 @@ def test_undo_walks_back_and_ends() -> None:
         slots.append(lease(ann, queue))
         answer(ann, slots[-1], key=str(turn))
     undone = [labels.undo(annotator=ann, queue=queue, now=NOW) for _ in range(3)]
-    assert [back and back[0].id for back in undone] == [slots[1].id, slots[0].id, None]
+    assert [back and back.slot.id for back in undone] == [slots[1].id, slots[0].id, None]
     assert current() == []
 
 
@@ -115,8 +115,20 @@ def test_an_undone_skip_leaves_no_more_slots_than_before() -> None:
     slot = lease(ann, queue)
     labels.skip(annotator=ann, slot_id=slot.id, reason="", key="s", now=NOW)
     back = labels.undo(annotator=ann, queue=queue, now=NOW)
-    assert back is not None and back[0].id == slot.id
-    assert Slot.objects.count() == 2
+    assert back is not None
+    assert (back.slot.item_id, back.slot.annotator, back.slot.state) == (slot.item_id, ann, "leased")
+    assert (Slot.objects.count(), Slot.objects.filter(state="free").count()) == (2, 1)
+
+
+def test_a_skip_cannot_be_undone_once_others_have_filled_the_item() -> None:
+    ann, ben = make_user(), make_user()
+    queue = make_queue(items=1, members=[ann, ben])
+    labels.skip(annotator=ann, slot_id=lease(ann, queue).id, reason="", key="s", now=NOW)
+    answer(ben, lease(ben, queue))
+    with pytest.raises(Conflict):
+        labels.undo(annotator=ann, queue=queue, now=NOW)
+    assert Submission.objects.get(kind="skip").undone_at is None
+    assert Slot.objects.filter(state="done").count() == 1
 
 
 def test_a_flag_needs_a_known_reason() -> None:

@@ -1,0 +1,47 @@
+"""A person's own keys on the labelling page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from labeling.errors import Refused
+from labeling.models import User
+
+# Commands that can lie on another key, and the key that they have by themselves.
+COMMANDS = {
+    "undo": "Backspace",
+    "skip": "s",
+    "flag": "f",
+    "comment": "c",
+    "next_turn": "j",
+    "previous_turn": "k",
+    "play": " ",
+    "back": "b",
+    "guideline": "h",
+    "help": "?",
+}
+NAMED = ("Backspace", "Delete", "Tab", "Insert", "Home", "End", "PageUp", "PageDown", "ArrowLeft", "ArrowRight")
+
+
+def keys_of(user: User) -> dict[str, str]:
+    """Every command with its key for this person."""
+    return COMMANDS | {name: key for name, key in user.keymap.items() if name in COMMANDS}
+
+
+def save(*, user: User, keys: Mapping[str, Any]) -> dict[str, str]:
+    """Store a person's own keys and return all of them; commands left out go back to their usual key."""
+    for name, key in keys.items():
+        if name not in COMMANDS:
+            raise Refused("unknown_command", f"{name!r} is not one of {', '.join(COMMANDS)}", field=name)
+        if not isinstance(key, str) or not (key in NAMED or (len(key) == 1 and key.isprintable())):
+            raise Refused("bad_key", "a key is one character, or a named key such as Backspace", field=name)
+    merged = COMMANDS | dict(keys)
+    for name, key in merged.items():
+        same = [other for other, used in merged.items() if used == key and other != name]
+        if same:
+            raise Refused("key_used_twice", f"{key!r} is on {name} and on {same[0]}", field=name)
+    own = {name: key for name, key in merged.items() if key != COMMANDS[name]}
+    User.objects.filter(id=user.id).update(keymap=own)
+    user.keymap = own
+    return merged

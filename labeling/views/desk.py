@@ -1,0 +1,68 @@
+"""The annotator's pages: my queues, the desk, and what a shift came to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_http_methods
+
+from labeling import keymap, labels, leasing, queries, questions
+from labeling.access import person, queue_to_label
+from labeling.leasing import Place
+
+
+@login_required
+@require_GET
+def my_queues(request: HttpRequest) -> HttpResponse:
+    queues = queries.my_queues(person(request))
+    return render(request, "labeling/my_queues.html", {"queues": queues, "first": queries.first_open(queues)})
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def desk(request: HttpRequest, slug: str) -> HttpResponse:
+    """POST takes an item and shows it; GET shows what is in hand already, and its script asks for an item if nothing is."""
+    queue = queue_to_label(person(request), slug)
+    if request.method == "POST":
+        slot = leasing.lease(annotator=person(request), queue=queue, now=timezone.now())
+        return redirect("label-desk" if slot else "label-done", slug=queue.slug)
+    if queue.state != queue.State.OPEN:
+        return redirect("label-done", slug=queue.slug)
+    standing = leasing.place(annotator=person(request), queue=queue)
+    return render(request, "labeling/desk.html", {"queue": queue, "state": _state(request, standing)})
+
+
+@login_required
+@require_GET
+def done(request: HttpRequest, slug: str) -> HttpResponse:
+    queue, annotator = queue_to_label(person(request), slug), person(request)
+    context = {
+        "queue": queue,
+        "shift": queries.shift(annotator=annotator, queue=queue, now=timezone.now()),
+        "empty": leasing.why_empty(annotator=annotator, queue=queue, now=timezone.now()),
+        "progress": queries.progress(leasing.place(annotator=annotator, queue=queue)),
+    }
+    return render(request, "labeling/done.html", context)
+
+
+def _state(request: HttpRequest, standing: Place) -> dict[str, Any]:
+    """All that the desk's script starts from."""
+    annotator, queue = person(request), standing.queue
+    slot = queries.in_hand(annotator=annotator, queue=queue, now=timezone.now())
+    return {
+        "queue": queue.slug,
+        "person": annotator.id,
+        "lease_seconds": queue.lease_seconds,
+        "item": slot and queries.served(slot, queue=queue),
+        "signals": [question.as_dict() for question in questions.asked(queue.id)],
+        "guidelines": questions.guidelines(queue),
+        "progress": queries.progress(standing),
+        "pace": queries.seconds_an_item(annotator, queue=queue) or queries.seconds_an_item(annotator),
+        "keys": keymap.keys_of(annotator),
+        "usual_keys": keymap.COMMANDS,
+        "flags": labels.FLAG_REASONS,
+    }
