@@ -117,6 +117,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
+    "ENUM_NAME_OVERRIDES": {
+        "QueueState": "labeling.models.Queue.State",
+        "FlagState": "calibration.models.DriftFlag.State",
+    },
 }
 
 CELERY_BROKER_URL = ENVIRONMENT.broker_url or "filesystem://"

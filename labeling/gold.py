@@ -29,6 +29,7 @@ from labeling.models import (
     Signal,
     User,
 )
+from labeling.signals import SLUG
 from labeling.values import Scale
 
 BATCH = 1000
@@ -79,6 +80,18 @@ def freeze(
     return version
 
 
+def found(*, slug: str, title: str, signal: Signal, created_by: User | None) -> Dataset:
+    """A named gold dataset without a version yet; Conflict where the name is taken."""
+    if not SLUG.match(slug):
+        raise Refused("bad_slug", "is required: letters, digits, - and _", field="slug")
+    dataset, made = Dataset.objects.get_or_create(
+        slug=slug, defaults={"title": title or slug, "signal": signal, "created_by": created_by}
+    )
+    if not made:
+        raise Conflict("dataset_exists", f"there is a dataset {slug!r} already", field="slug")
+    return dataset
+
+
 def _rule(signal: Signal, scale: Scale, aggregation: str, min_labels: int) -> rules.Rule:
     if aggregation == "majority" and signal.scale == Signal.Scale.INTERVAL:
         aggregation = "mean"
@@ -90,6 +103,8 @@ def _rule(signal: Signal, scale: Scale, aggregation: str, min_labels: int) -> ru
 
 def _home(slug: str, signal: Signal, title: str, created_by: User | None) -> Dataset:
     """The dataset, locked so that two freezes at once get numbers one after the other."""
+    if not SLUG.match(slug):
+        raise Refused("bad_slug", f"{slug!r} is no name of a dataset: letters, digits, - and _", field="dataset")
     defaults = {"signal": signal, "title": title or slug, "created_by": created_by}
     Dataset.objects.get_or_create(slug=slug, defaults=defaults)
     home = Dataset.objects.select_for_update().select_related("signal").get(slug=slug)

@@ -15,7 +15,7 @@ from calibration import classifiers
 from calibration.models import Classifier, ClassifierVersion
 
 
-class VersionSerializer(serializers.ModelSerializer[ClassifierVersion]):
+class ClassifierVersionSerializer(serializers.ModelSerializer[ClassifierVersion]):
     parent: Any = serializers.SlugRelatedField[ClassifierVersion](slug_field="version", read_only=True)
 
     class Meta:
@@ -27,7 +27,7 @@ class VersionSerializer(serializers.ModelSerializer[ClassifierVersion]):
 
 class ClassifierSerializer(serializers.ModelSerializer[Classifier]):
     signal = serializers.SlugRelatedField[Any](slug_field="slug", read_only=True)
-    versions: Any = VersionSerializer(many=True)
+    versions: Any = ClassifierVersionSerializer(many=True)
 
     class Meta:
         model = Classifier
@@ -54,14 +54,14 @@ class Versions(generics.ListAPIView[ClassifierVersion]):
     """The pinned versions of a classifier; POST registers one, and refuses another content under the same name."""
 
     scopes: ClassVar = {"GET": "read", "POST": "ingest"}
-    serializer_class = VersionSerializer
+    serializer_class = ClassifierVersionSerializer
     queryset = ClassifierVersion.objects.none()
 
     def get_queryset(self) -> Any:
         classifier = get_object_or_404(Classifier, slug=self.kwargs["slug"])
         return classifier.versions.select_related("parent").order_by("id")
 
-    @extend_schema(request=OpenApiTypes.OBJECT, responses={201: VersionSerializer})
+    @extend_schema(request=OpenApiTypes.OBJECT, responses={201: ClassifierVersionSerializer})
     def post(self, request: Request, slug: str) -> Response:
         classifier = get_object_or_404(Classifier.objects.select_related("signal"), slug=slug)
         entry: dict[str, Any] = {
@@ -72,4 +72,4 @@ class Versions(generics.ListAPIView[ClassifierVersion]):
         }
         done = classifiers.apply(document=[entry])
         row = classifier.versions.get(version=entry["versions"][0]["version"])
-        return Response(VersionSerializer(row).data, status=201 if done.created else 200)
+        return Response(ClassifierVersionSerializer(row).data, status=201 if done.created else 200)

@@ -1,0 +1,48 @@
+"""Gold as CSV for spreadsheets, with nothing in it that a spreadsheet would run."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from labeling.formats.gold import GoldItem, Manifest, in_order
+
+COLUMNS = (
+    "id", "conversation", "turn", "signal", "value", "votes", "annotators", "decided_by", "channel", "cohort", "attributes",
+    "stratum", "inclusion_probability", "text_sha256", "text", "dataset", "dataset_sha256",
+)  # fmt: skip
+DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def chunks(items: Iterable[GoldItem], manifest: Manifest) -> Iterator[bytes]:
+    """Header and rows, one at a time. Dataset and hash stand in every row, since CSV has no place for metadata."""
+    yield _line(COLUMNS)
+    for item in items:
+        yield _line([safe(cell) for cell in _cells(item, manifest)])
+
+
+def _cells(item: GoldItem, manifest: Manifest) -> list[Any]:
+    value = "|".join(item.value) if isinstance(item.value, list) else item.value
+    return [
+        item.id, item.conversation, item.turn, item.signal, value, _json(item.votes), item.annotators, item.decided_by,
+        item.channel, item.cohort, _json(item.attributes), item.stratum, item.inclusion_probability, item.text_sha256,
+        item.text(), manifest.name, manifest.sha256,
+    ]  # fmt: skip
+
+
+def safe(cell: Any) -> Any:
+    """A text that a spreadsheet could take for a formula gets an apostrophe before it (OWASP, CSV injection)."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(DANGEROUS) else cell
+
+
+def _json(value: Any) -> str:
+    return json.dumps(in_order(value), ensure_ascii=False)
+
+
+def _line(cells: Iterable[Any]) -> bytes:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\r\n").writerow(["" if cell is None else cell for cell in cells])
+    return line.getvalue().encode("utf-8", "backslashreplace")

@@ -1,0 +1,38 @@
+"""`export DATASET@N --format F --output PATH`: stream a gold set out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from labeling import exporting, references
+from labeling.errors import Refused
+from labeling.management.base import VerbCommand
+
+
+class Command(VerbCommand):
+    help = "Write a frozen dataset version as JSON Lines, CSV, Parquet, Label Studio tasks or a Hugging Face folder."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("dataset", metavar="DATASET@N")
+        parser.add_argument("--format", default="jsonl", choices=exporting.FORMATS)
+        parser.add_argument(
+            "--output", required=True, metavar="PATH", help="a file, for hf a folder; - for standard output"
+        )
+
+    def run(self, **options: Any) -> int | None:
+        version = references.dataset_version(options["dataset"])
+        if options["output"] == "-":
+            if options["format"] == "hf":
+                raise Refused("not_a_stream", "a Hugging Face export is a folder: name one", field="--output")
+            exporting.copy(exporting.stream(version=version, format=options["format"]), sys.stdout.buffer)
+            return None
+        try:
+            exporting.write(version=version, format=options["format"], path=Path(options["output"]))
+        except OSError as error:
+            raise Refused("unwritable", f"{options['output']}: {error.strerror}", field="--output") from error
+        self.stderr.write(f"{version} sha256:{version.sha256} items={version.item_count} → {options['output']}")
+        return None
