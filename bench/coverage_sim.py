@@ -289,7 +289,7 @@ def write(text: str) -> None:
 def main() -> None:
     """Run, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer samples: a minute instead of a quarter of an hour")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the samples, in seconds instead of minutes")
     parser.add_argument("--seed", type=int, default=20240601)
     given = parser.parse_args()
     text = simulate(given.seed, given.quick)
