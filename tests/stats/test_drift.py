@@ -43,6 +43,17 @@ def test_wealth_is_the_mean_of_the_products_of_each_bet() -> None:
     assert found == pytest.approx(expected)
 
 
+def test_a_light_label_moves_little() -> None:
+    found = np.exp(e_process([0, 1], floor=0.8, bets=(1.0,), weights=[1, 4], heaviest=4))
+    assert found == pytest.approx([1 + 0.8 / 4, (1 + 0.8 / 4) * 0.8])
+
+
+def test_the_edges_of_what_is_allowed() -> None:
+    assert np.exp(e_process([0], floor=0.0, bets=(1.0,))) == pytest.approx([1.0])
+    assert np.exp(e_process([1], floor=1.0, bets=(1.0,))) == pytest.approx([1.0])
+    assert np.exp(e_monitor(np.log(np.array([[1.5], [0.5]])), horizon=1)) == pytest.approx([1.5, 0.5])
+
+
 def test_no_labels_no_evidence() -> None:
     assert len(e_process([], floor=0.8, bets=(1.0,))) == 0
 
@@ -79,6 +90,7 @@ def test_a_fair_next_label_leaves_the_expected_wealth_as_it_is(
         {"agrees": [1], "floor": 0.8, "weights": [0]},
         {"agrees": [1], "floor": 0.8, "bets": ()},
         {"agrees": [1], "floor": 0.8, "bets": (-1.0,)},
+        {"agrees": [1], "floor": 0.8, "bets": (0.0,)},
     ],
 )
 def test_nonsense_is_refused(keywords: dict[str, object]) -> None:
@@ -228,6 +240,7 @@ def test_overdispersed_quiet_days_raise_no_alarm() -> None:
     found = mix_monitor(make_days([list(REFERENCE)] * 365), categories=CATEGORIES, reference=REFERENCE)
     assert (found.alarmed_at, found.since, found.leading) == (None, None, None)
     assert len(found.sides) == 6
+    assert {side.alarm_at for side in found.sides} == {20 * 6}
     assert len(found.psi) == 52
 
 

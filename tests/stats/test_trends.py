@@ -213,6 +213,27 @@ def test_mean_trend_of_one_slice_is_ppi() -> None:
     assert found.standard_error == pytest.approx(plain.standard_error, rel=0.02)
 
 
+def test_the_shared_power_is_that_of_ppi_where_means_are_equal() -> None:
+    """Labelled and unlabelled predictions of the same mean: the error must be the one of λ* itself."""
+    predictions = np.array([1.0, 2.0, 3.0, 4.0] * 13)
+    labels = predictions + np.array([0.5, -0.5, 0.25, -0.25, 1.0, -1.0, 0.0, 0.0] * 6 + [0.0, 0.0, 0.0, 0.0])
+    others = np.array([1.0, 2.0, 3.0, 4.0] * 50)
+    lean = ppi_power(labels, predictions, others)
+    assert 0.5 < lean < 1
+    rest = labels - lean * predictions
+    expected = math.sqrt(lean**2 * others.var() / 200 + rest.var(ddof=1) / 52)
+    found = mean_trend([SliceScores(tuple(labels), tuple(predictions), tuple(others))])
+    assert found.standard_error == pytest.approx(expected, rel=1e-6)
+
+
+def test_slices_weigh_by_all_their_items() -> None:
+    """Constant labels leave nothing but the weights: 60 + 140 items at 1, 40 + 60 at 4."""
+    slices = [SliceScores((1.0,) * 60, (1.0,) * 60, (1.0,) * 140), SliceScores((4.0,) * 40, (4.0,) * 40, (4.0,) * 60)]
+    assert mean_trend(slices).value == pytest.approx((200 * 1 + 100 * 4) / 300)
+    assert mean_trend(slices, least_labels=100).value is not None
+    assert mean_trend(slices, least_labels=101).reason == "too_few_items"
+
+
 def test_rolled_up_predictions_and_weights_count_as_often_as_they_say() -> None:
     labels, predictions = tuple(range(60)), tuple(value + 0.5 for value in range(60))
     long = SliceScores(labels, predictions, (1.0,) * 30 + (9.0,) * 10)
