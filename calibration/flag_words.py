@@ -94,6 +94,49 @@ def step_number(recalibration: Recalibration | None) -> int:
     return {"labelling": 2, "fitted": 4, "validated": 5, "promoted": 6, "abandoned": 6}[recalibration.state]
 
 
+def steps(flag: DriftFlag, recalibration: Recalibration | None, progress: Any) -> list[dict[str, Any]]:
+    """The five steps with what each came to; `now` is the one that waits for somebody."""
+    waiting = step_number(recalibration)
+    told = ["", "", "", "", ""]
+    told[0] = slices.words(flag.slice)
+    if recalibration is not None and progress is not None:
+        told[1] = f"{progress.items} items, drawn where a label buys most; {progress.finished} labelled"
+        if recalibration.state == Recalibration.State.LABELLING and progress.finished:
+            waiting = 3
+    if recalibration is not None and recalibration.fit:
+        told[2] = f"{recalibration.fit['kind'].replace('_', ' ')} on {recalibration.fit['labels']} labels"
+    if recalibration is not None and recalibration.validation:
+        told[3] = _validated(recalibration.validation)
+    if recalibration is not None and recalibration.promoted is not None:
+        told[4] = f"as {recalibration.promoted}, with its parent"
+    hopes = (
+        "",
+        "drawn from the slice, since the change, not labelled yet",
+        "the richest map that the labels carry",
+        f"on labels that the fit never saw, paired against {flag.version.version}",
+        f"as a version of its own, with {flag.version.version} as its parent",
+    )
+    return [
+        {
+            "name": name,
+            "told": told[i] or hopes[i],
+            "done": i + 1 < waiting or (i == 0 and recalibration is not None),
+            "now": i + 1 == waiting and recalibration is not None and recalibration.state != "abandoned",
+            "action": {2: "fit", 3: "validate", 4: "promote"}.get(i),
+        }
+        for i, name in enumerate(STEPS)
+    ]
+
+
+def _validated(document: dict[str, Any]) -> str:
+    old, new = document["old"].get("value"), document["new"].get("value")
+    kappas = f"kappa {old:.2f} → {new:.2f}, " if old is not None and new is not None else ""
+    change = document["brier"].get("value")
+    brier = f"Brier score {change:+.3f}".replace("-", "−") if change is not None else ""
+    verdict = "better" if document["passed"] else "not shown to be better"
+    return f"{verdict}: {kappas}{brier} on {document['labels']} labels, {document['method']}"
+
+
 def day(moment: date | datetime | None) -> str:
     """`9 February`, with the year where it is another one than the newest data could be in."""
     return "" if moment is None else f"{moment.day} {moment:%B} {moment:%Y}"

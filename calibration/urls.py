@@ -6,6 +6,8 @@ from django.urls import URLPattern, path
 
 from calibration.api import agreement, bulk, classifiers, conversations, drift, queues, traces
 from calibration.views import conversations as conversation_pages
+from calibration.views import datasets as dataset_pages
+from calibration.views import drift as drift_pages
 from calibration.views import overview, reports
 from calibration.views import queues as queue_pages
 
@@ -22,6 +24,16 @@ pages: list[URLPattern] = [
     path("queues/new/", queue_pages.new, name="queue-new"),
     path("queues/<slug:slug>/", queue_pages.one, name="queue"),
     path("queues/<slug:slug>/change/", queue_pages.change, name="queue-change"),
+    path("datasets/", dataset_pages.index, name="datasets"),
+    path("datasets/freeze/", dataset_pages.freeze, name="freeze"),
+    path("datasets/freeze/preview/", dataset_pages.freeze_preview, name="freeze-preview"),
+    path("datasets/<slug:slug>/<int:number>/", dataset_pages.one, name="dataset-version"),
+    path("datasets/<slug:slug>/<int:number>/verify/", dataset_pages.verify, name="dataset-verify"),
+    path("datasets/<slug:slug>/<int:number>/export/", dataset_pages.export, name="dataset-export"),
+    path("drift/", drift_pages.inbox, name="drift"),
+    path("drift/look/", drift_pages.look, name="drift-look"),
+    path("drift/<int:flag_id>/", drift_pages.flag_page, name="flag"),
+    path("drift/<int:flag_id>/change/", drift_pages.change, name="flag-change"),
     path("conversations/", conversation_pages.conversations, name="conversations"),
     path("conversations/<path:external_id>/", conversation_pages.conversation, name="conversation"),
 ]

@@ -1,0 +1,165 @@
+"""The inbox of drift flags, a flag with its recalibration, and what people do with both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from calibration import flag_words, flags, monitoring, recalibration, slices
+from calibration.models import DriftFlag, Monitor
+from labeling import queues as queue_verbs
+from labeling.access import person, role_required
+from labeling.errors import Refused
+from labeling.models import User
+from labeling.sampling import people_named
+
+GUARANTEE = "false alarms on at most 5 % of unchanged streams a year, however often one looks"
+MOST_QUIET = 40
+
+
+@role_required("engineer")
+@require_safe
+def inbox(request: HttpRequest) -> HttpResponse:
+    """Active flags, then what is watched besides; snoozed and closed flags on demand."""
+    now = timezone.now()
+    active = flags.active()
+    shown = [flag for flag in active if flag.snoozed_until is None or flag.snoozed_until <= now]
+    monitors = list(Monitor.objects.filter(enabled=True).select_related("classifier"))
+    watched = [stream for monitor in monitors for stream in monitor.streams]
+    context = {
+        "sentence": flag_words.inbox(shown, watched=len(monitors)),
+        "rows": [flag_words.row(flag) for flag in shown],
+        "snoozed": [flag_words.row(flag) for flag in active if flag not in shown],
+        "closed": _closed() if request.GET.get("closed") else [],
+        "monitors": len(monitors),
+        "streams": len(watched),
+        "guarantee": GUARANTEE,
+        "evaluated_at": max((m.evaluated_at for m in monitors if m.evaluated_at), default=None),
+        "quiet": _quiet(watched),
+    }
+    template = "calibration/_drift.html" if request.htmx else "calibration/drift.html"  # type: ignore[attr-defined]
+    return render(request, template, context)
+
+
+@role_required("engineer")
+@require_POST
+def look(request: HttpRequest) -> HttpResponse:
+    """Evaluate the monitors now."""
+    done = monitoring.evaluate(now=timezone.now())
+    news = f"{len(done.raised)} new flag{'' if len(done.raised) == 1 else 's'}" if done.raised else "nothing new"
+    messages.success(request, f"Looked at {done.streams} streams of {done.monitors} monitors: {news}.")
+    return redirect("drift")
+
+
+@role_required("engineer")
+@require_safe
+def flag_page(request: HttpRequest, flag_id: int) -> HttpResponse:
+    return render(request, "calibration/flag.html", _flag_context(flags.get(flag_id)))
+
+
+@role_required("engineer")
+@require_POST
+def change(request: HttpRequest, flag_id: int) -> HttpResponse:
+    """One change of a flag, named by the button; htmx gets the line of the inbox anew, others the flag's page."""
+    flag, action = flags.get(flag_id), request.POST.get("action", "")
+    if action not in CHANGES:
+        raise Refused("unknown_action", f"{action!r} is not a change of a flag", field="action")
+    told = CHANGES[action](flag, request)
+    if request.htmx:  # type: ignore[attr-defined]
+        return render(request, "calibration/_flag_row.html", {"row": flag_words.row(flags.get(flag_id)), "told": told})
+    messages.success(request, told)
+    return redirect("flag", flag_id)
+
+
+def _acknowledge(flag: DriftFlag, request: HttpRequest) -> str:
+    flags.acknowledge(flag=flag, by=person(request), note=request.POST.get("note", ""))
+    return "Acknowledged."
+
+
+def _dismiss(flag: DriftFlag, request: HttpRequest) -> str:
+    flags.dismiss(flag=flag, by=person(request), reason=request.POST.get("reason", ""))
+    return "Dismissed: only new evidence raises it again."
+
+
+def _snooze(flag: DriftFlag, request: HttpRequest) -> str:
+    now = timezone.now()
+    flags.snooze(flag=flag, until=now + timedelta(days=7), by=person(request), now=now)
+    return "Out of the inbox for a week."
+
+
+def _assign(flag: DriftFlag, request: HttpRequest) -> str:
+    chosen = people_named([request.POST.get("person", "")])[0]
+    flags.assign(flag=flag, to=chosen, by=person(request))
+    return f"{chosen.username} looks after it."
+
+
+def _recalibrate(flag: DriftFlag, request: HttpRequest) -> str:
+    row = recalibration.open_for(flag=flag, by=person(request))
+    return f"The top-up queue {row.queue.slug if row.queue else ''} is drawn."
+
+
+def _step(name: str) -> Callable[[DriftFlag, HttpRequest], str]:
+    done = {"fit": "Frozen and fitted.", "validate": "Validated.", "promote": "Promoted.", "abandon": "Given up."}
+
+    def act(flag: DriftFlag, request: HttpRequest) -> str:
+        recalibration.step(
+            flag=flag,
+            recalibration=recalibration.of(flag),
+            step=name,
+            by=person(request),
+            now=timezone.now(),
+            reason=request.POST.get("reason", ""),
+        )
+        return done[name]
+
+    return act
+
+
+CHANGES: dict[str, Callable[[DriftFlag, HttpRequest], str]] = {
+    "acknowledge": _acknowledge,
+    "dismiss": _dismiss,
+    "snooze": _snooze,
+    "assign": _assign,
+    "recalibrate": _recalibrate,
+    **{name: _step(name) for name in ("fit", "validate", "promote", "abandon")},
+}
+
+
+def _flag_context(flag: DriftFlag) -> dict[str, Any]:
+    row = recalibration.of(flag)
+    progress = queue_verbs.progress([row.queue])[row.queue.id] if row and row.queue else None
+    people = User.objects.filter(is_active=True, role__in=["engineer", "admin"]).order_by("username")
+    return {
+        "flag": flag,
+        "row": flag_words.row(flag),
+        "events": flag.events.select_related("actor"),
+        "recalibration": row,
+        "steps": flag_words.steps(flag, row, progress),
+        "progress": progress,
+        "people": people,
+        "seen": flag.evidence.get("agreement") or flag.evidence.get("share"),
+        "active": flag.state in DriftFlag.ACTIVE,
+        "where": slices.words(flag.slice),
+    }
+
+
+def _closed() -> list[dict[str, Any]]:
+    rows = DriftFlag.objects.exclude(state__in=DriftFlag.ACTIVE).select_related("version__classifier", "recalibration")
+    return [flag_words.row(flag) for flag in rows[:50]]
+
+
+def _quiet(watched: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What is watched and calm, the least calm first."""
+    calm = [stream for stream in watched if stream.get("e_values") and stream["e_value"] < stream["alarm_at"]]
+    ranked = sorted(calm, key=lambda stream: -stream["e_value"] / stream["alarm_at"])
+    return [
+        stream | {"words": slices.words(stream["slice"]), "seen": stream.get("agreement") or stream.get("share") or {}}
+        for stream in ranked[:MOST_QUIET]
+    ]
