@@ -52,9 +52,8 @@ class Reviews(APIView):
         found = adjudication.disagreements(scope)
         shown = found[: min(int(limit), MOST)]
         labels = adjudication.labels_of(scope, [one.unit for one in shown])
-        scales: dict[int, Scale] = {}
-        for told in labels.values():
-            scales.setdefault(told[0].signal_id, Scale.of(told[0].signal))
+        asked = {told[0].signal for told in labels.values()}
+        scales = {signal.id: Scale.of(signal) for signal in asked}
         rows = [_row(one, labels[one.unit], scales[one.unit.signal], hidden=scope.hides_names) for one in shown]
         return Response({"count": len(found), "results": rows})
 

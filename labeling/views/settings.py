@@ -30,7 +30,7 @@ def home(request: HttpRequest) -> HttpResponse:
 @role_required("reviewer")
 @require_safe
 def signals(request: HttpRequest) -> HttpResponse:
-    rows = Signal.objects.prefetch_related("categories").annotate(newest=Max("guidelines__version"))
+    rows = Signal.objects.prefetch_related("categories").annotate(newest=Max("guidelines__version")).order_by("slug")
     return render(request, "labeling/settings_signals.html", {"signals": rows})
 
 
@@ -77,8 +77,8 @@ def guideline(request: HttpRequest, slug: str) -> HttpResponse:
         made = guidelines.publish(signal=of, text=text, note=note, by=person(request))
         messages.success(request, f"The guideline is version {made.version}.")
         return redirect("settings-guideline", of.slug)
-    uses = Count("labels")
-    versions = list(of.guidelines.select_related("created_by").annotate(uses=uses))
+    # Grouping drops the order of the rows' own Meta.
+    versions = list(of.guidelines.select_related("created_by").annotate(uses=Count("labels")).order_by("-version"))
     context: dict[str, Any] = {"signal": of, "versions": versions, "newest": versions[0] if versions else None}
     return render(request, "labeling/settings_guideline.html", context | _difference(request, versions))
 

@@ -1,0 +1,162 @@
+"""The pages and the API of adjudication."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from labeling.models import WHOLE, Item, Queue, Ruling, Signal, Slot, User
+from tests.make import make_conversation, make_label, make_queue, make_signal, make_user
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def queue() -> Queue:
+    """Two items, two people: they differ on the first, with a comment, and agree on the second."""
+    ann, ben = make_user("ann"), make_user("ben")
+    signal = make_signal()
+    conversations = [make_conversation("c-1"), make_conversation("c-2")]
+    made = make_queue("pilot", signals=[signal], conversations=conversations, overlap=2, members=[ann, ben])
+    for item, values in zip(made.items.order_by("position"), (("negative", "positive"), ("neutral",) * 2), strict=True):
+        for number, (person, value) in enumerate(zip((ann, ben), values, strict=True)):
+            Slot.objects.filter(item=item, number=number).update(state="done", annotator=person)
+            make_label(item.conversation, signal, person, value, item=item, comment="ironic?" if number else "")
+    return made
+
+
+def unit_of(item: Item) -> str:
+    return f"{item.conversation_id}.{WHOLE}.{Signal.objects.get(slug='sentiment').id}"
+
+
+def posted(item: Item, **kw: Any) -> dict[str, Any]:
+    return {"unit": unit_of(item), "value": "negative", "reason": "slip", "note": "", "next": ""} | kw
+
+
+def test_it_works(client: Client, queue: Queue) -> None:
+    eva = make_user("eva", role="reviewer")
+    client.force_login(eva)
+    shown = client.get("/review/pilot/").text
+    assert "1 says Negative; 1 says Positive." in shown and "ironic?" in shown
+    item = queue.items.first()
+    response = client.post("/review/queue/pilot/decide/", posted(item, note="plain"), follow=True)
+    assert "No disagreement is open here." in response.text
+    ruling = Ruling.objects.get()
+    assert (ruling.value, ruling.reviewer, ruling.item, ruling.note) == ("negative", eva, item, "plain")
+
+
+def test_names_are_not_in_the_page_until_it_is_decided(client: Client, queue: Queue) -> None:
+    client.force_login(make_user("eva", role="reviewer"))
+    shown = client.get("/review/pilot/").text
+    assert ">ann<" not in shown and ">ben<" not in shown and "Annotator A" in shown
+    item = queue.items.first()
+    client.post("/review/queue/pilot/decide/", posted(item))
+    assert ">ben<" in client.get(f"/review/pilot/?unit={unit_of(item)}").text
+    Ruling.objects.update(superseded_at="2026-01-01T00:00Z")
+    Queue.objects.update(hides_names=False)
+    assert ">ben<" in client.get("/review/pilot/").text
+
+
+def test_review_is_for_reviewers(client: Client, queue: Queue) -> None:
+    addresses = ["/review/pilot/", "/review/queue/pilot/mixed/"]
+    for address in addresses:
+        assert client.get(address)["Location"].startswith("/sign-in/")
+        client.force_login(User.objects.get(username="ann"))
+        assert client.get(address).status_code == 403
+        client.force_login(make_user())
+        assert client.get(address).status_code == 404
+        client.logout()
+    item = queue.items.first()
+    client.force_login(User.objects.get(username="ann"))
+    assert client.post("/review/queue/pilot/decide/", posted(item)).status_code == 403
+    assert client.post("/review/queue/pilot/mend/", posted(item, text="x")).status_code == 403
+    client.force_login(make_user())
+    assert client.post("/review/queue/pilot/decide/", posted(item)).status_code == 404
+    assert not Ruling.objects.exists()
+
+
+def test_a_unit_of_another_queue_is_not_there(client: Client, queue: Queue) -> None:
+    client.force_login(make_user(role="reviewer"))
+    other = make_queue("other", items=1)
+    assert client.get(f"/review/other/?unit={unit_of(queue.items.first())}").status_code == 404
+    assert client.get("/review/pilot/?unit=nonsense").status_code == 404
+    assert client.post("/review/queue/pilot/decide/", posted(other.items.first())).status_code == 404
+
+
+def test_one_more_person_is_asked(client: Client, queue: Queue) -> None:
+    client.force_login(make_user(role="reviewer"))
+    item = queue.items.first()
+    refused = client.post("/review/queue/pilot/more/", posted(item))
+    assert refused.status_code == 409 and "every member" in refused.text
+    queue.memberships.create(user=make_user("third"))
+    assert client.post("/review/queue/pilot/more/", posted(item)).status_code == 302
+    assert item.slots.filter(state="free").count() == 1
+
+
+def test_the_guideline_is_mended_beside_the_item(client: Client, queue: Queue) -> None:
+    client.force_login(make_user(role="reviewer"))
+    item = queue.items.first()
+    client.post("/review/queue/pilot/mend/", {"unit": unit_of(item), "text": "Irony is negative.", "note": ""})
+    newest = Signal.objects.get().guidelines.first()
+    assert (newest.version, newest.text, newest.note) == (2, "Irony is negative.", "after c-1")
+
+
+def test_what_is_mixed_up_links_to_examples(client: Client, queue: Queue) -> None:
+    client.force_login(make_user(role="reviewer"))
+    shown = client.get("/review/queue/pilot/mixed/").text
+    assert "“Negative” and “Positive” are mixed up most." in shown
+    assert f"?unit={unit_of(queue.items.first())}" in shown
+
+
+def test_sets_and_numbers_can_be_decided(client: Client) -> None:
+    client.force_login(make_user(role="reviewer"))
+    topics = make_signal("topics", scale="multilabel", values=("bill", "delay"))
+    stars = make_signal("stars", scale="interval", minimum=1, maximum=5)
+    conversation = make_conversation("c-9")
+    for person, topic, star in (("ann", '["bill"]', "2"), ("ben", '["bill", "delay"]', "4")):
+        user = make_user(person)
+        make_label(conversation, topics, user, topic)
+        make_label(conversation, stars, user, star)
+    for signal, value, stored in ((topics, ["delay", "bill"], '["bill", "delay"]'), (stars, "3.5", "3.5")):
+        assert client.get(f"/review/signal/{signal.slug}/").status_code == 200
+        unit = f"{conversation.id}.{WHOLE}.{signal.id}"
+        sent = {"unit": unit, "value": value, "reason": "ambiguous"}
+        assert client.post(f"/review/signal/{signal.slug}/decide/", sent).status_code == 302
+        assert Ruling.objects.get(signal=signal).value == stored
+    sent["value"] = "nine"
+    assert client.post("/review/signal/stars/decide/", sent).status_code == 422
+
+
+def test_a_page_of_a_long_list_takes_a_fixed_number_of_queries(
+    client: Client, queue: Queue, django_assert_max_num_queries: Any
+) -> None:
+    signal, ann, ben = Signal.objects.get(), *User.objects.order_by("username")[:2]
+    for _ in range(20):
+        conversation = make_conversation()
+        make_label(conversation, signal, ann, "negative")
+        make_label(conversation, signal, ben, "positive")
+    client.force_login(make_user(role="reviewer"))
+    with django_assert_max_num_queries(16):
+        client.get("/review/signal/sentiment/")
+    with django_assert_max_num_queries(10):
+        assert client.get("/api/v1/reviews/?signal=sentiment").json()["count"] == 21
+
+
+def test_reviews_over_http(client: Client, queue: Queue) -> None:
+    assert client.get("/api/v1/reviews/?queue=pilot").status_code == 401
+    client.force_login(User.objects.get(username="ann"))
+    assert client.get("/api/v1/reviews/?queue=pilot").status_code == 403
+    client.force_login(make_user("eva", role="reviewer"))
+    assert client.get("/api/v1/reviews/?queue=nope").status_code == 404
+    assert client.get("/api/v1/reviews/").status_code == 422
+    (row,) = client.get("/api/v1/reviews/?queue=pilot").json()["results"]
+    assert (row["conversation"], row["turn"], row["votes"]) == ("c-1", None, {"negative": 1, "positive": 1})
+    assert [label["annotator"] for label in row["labels"]] == [None, None]
+    sent = {"queue": "pilot", "conversation": "c-1", "signal": "sentiment", "value": "positive", "reason": "slip"}
+    made = client.post("/api/v1/reviews/", sent, "application/json")
+    assert made.status_code == 201 and made.json()["reviewer"] == "eva"
+    assert client.get("/api/v1/reviews/?queue=pilot").json()["count"] == 0
+    wrong = client.post("/api/v1/reviews/", sent | {"value": "odd"}, "application/json")
+    assert wrong.status_code == 422 and wrong.json()["errors"][0]["field"] == "value"
