@@ -80,6 +80,18 @@ def freeze(
     return version
 
 
+def preview(*, signal: Signal, aggregation: str, queues: Sequence[Queue] = (), min_labels: int = 1) -> Counter[str]:
+    """What a freeze would make of the labels there are now: how many units would be decided, and why others stay open."""
+    rule = _rule(signal, Scale.of(signal), aggregation, min_labels)
+    gathered = _gather(signal, queues)
+    estimated = _estimates(rule, gathered)
+    reasons: Counter[str] = Counter()
+    for unit, found in gathered.items():
+        decision = rule.decide(found.ratings, ruling=found.ruling, estimated=estimated.get(unit))
+        reasons[decision.reason or "decided"] += 1
+    return reasons
+
+
 def found(*, slug: str, title: str, signal: Signal, created_by: User | None) -> Dataset:
     """A named gold dataset without a version yet; Conflict where the name is taken."""
     if not SLUG.match(slug):
