@@ -211,20 +211,6 @@ class ConfusionTable(Cells):
         """Labels for each predicted category."""
         return np.asarray(self.n.sum(axis=0))
 
-    def binary(self, category: str) -> ConfusionTable:
-        """The table of one category against all others, that category first."""
-        k = self.categories.index(category)
-        return ConfusionTable(
-            (category, f"not {category}"), *(_folded(array, k) for array in (self.n, self.s1, self.s2))
-        )
-
-
-def _folded(array: NDArray[Any], k: int) -> NDArray[Any]:
-    """A square array folded to category k against the rest."""
-    rest = np.delete(np.arange(len(array)), k)
-    others = array[np.ix_(rest, rest)].sum()
-    return np.array([[array[k, k], array[k, rest].sum()], [array[rest, k].sum(), others]], dtype=array.dtype)
-
 
 @dataclass(frozen=True, slots=True)
 class Stratum:

@@ -98,13 +98,6 @@ def test_small_codes_do_not_overflow() -> None:
     assert ConfusionTable.from_pairs([], [], 2).total == 0
 
 
-def test_one_category_against_the_rest() -> None:
-    table = ConfusionTable.from_counts([[5, 1, 2], [3, 7, 1], [0, 2, 9]], ["a", "b", "c"])
-    binary = table.binary("b")
-    assert binary.categories == ("b", "not b")
-    assert binary.n.tolist() == [[7, 4], [3, 16]]
-
-
 def test_effective_n_is_kishs() -> None:
     table = ConfusionTable.from_pairs(GOLD, PREDICTED, 4, WEIGHTS)
     assert table.effective_n == pytest.approx(WEIGHTS.sum() ** 2 / (WEIGHTS**2).sum())
