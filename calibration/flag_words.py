@@ -21,11 +21,11 @@ def inbox(flags: Sequence[DriftFlag], *, watched: int) -> str:
     if not flags:
         return "Nothing has drifted." if watched else "Nothing is watched yet."
     count = f"{NUMBERS[len(flags)] if len(flags) < len(NUMBERS) else len(flags)} flag{'s' if len(flags) > 1 else ''}."
-    costly = [flag for flag in flags if abs(flag.severity.get("bias") or 0) >= NOTABLE]
+    costly = [flag for flag in flags if _costs(flag)]
     if not costly:
         return count
     worst = max(costly, key=lambda flag: abs(flag.severity["bias"]))
-    since = f" since {day(worst.since)}" if worst.since else ""
+    since = f" since {day(worst.since, beside=worst.raised_at)}" if worst.since else ""
     many = (
         f"{NUMBERS[len(costly)] if len(costly) < len(NUMBERS) else len(costly)} cost"
         if len(costly) > 1
@@ -33,6 +33,13 @@ def inbox(flags: Sequence[DriftFlag], *, watched: int) -> str:
     )
     first = "you now" if len(costly) == 1 else "you now, first of all"
     return f"{count} {many} {first}: {cost(worst, place=True)}{since}."
+
+
+def _costs(flag: DriftFlag) -> bool:
+    """Whether a published number is shown to be wrong: by two points or more, and not by chance."""
+    bias, low, high = (flag.severity.get(name) for name in ("bias", "low", "high"))
+    known = low is not None and high is not None and (low > 0 or high < 0)
+    return bias is not None and known and abs(bias) >= NOTABLE
 
 
 def headline(flag: DriftFlag) -> str:
@@ -65,8 +72,9 @@ def cost(flag: DriftFlag, *, place: bool = False) -> str:
     verb = "is reported" if place else "reported"
     if category is None:
         return f"the mean{where} {verb} {abs(bias):.2f} too {direction}"
-    if abs(bias) < 0.005:
-        return f"no share{where} {verb} more than half a point wrong"
+    if not _costs(flag):
+        reach = max(abs(flag.severity.get("low") or bias), abs(flag.severity.get("high") or bias))
+        return f"its errors cancel out so far: no share shown to be wrong, but by up to {100 * reach:.0f} points"
     points = f"{100 * abs(bias):.1f}" if not place else f"{100 * abs(bias):.0f}"
     return f"“{category}”{where} {verb} {points} point{'' if points in ('1', '1.0') else 's'} too {direction}"
 
@@ -75,11 +83,12 @@ def timing(flag: DriftFlag) -> str:
     """When it was noticed by the evidence, and since when things have changed."""
     noticed = flag.evidence.get("alarmed_at")
     seen = date.fromisoformat(noticed[:10]) if noticed else None
+    now = flag.raised_at
     if flag.since is None:
-        return day(seen or flag.raised_at)
+        return day(seen or flag.raised_at, beside=now)
     if seen is None or seen == flag.since:
-        return f"since {day(flag.since)}"
-    return f"{day(seen)}, most likely since {day(flag.since)}"
+        return f"since {day(flag.since, beside=now)}"
+    return f"{day(seen, beside=now)}, most likely since {day(flag.since, beside=now)}"
 
 
 def series(flag: DriftFlag) -> list[float]:
@@ -137,9 +146,12 @@ def _validated(document: dict[str, Any]) -> str:
     return f"{verdict}: {kappas}{brier} on {document['labels']} labels, {document['method']}"
 
 
-def day(moment: date | datetime | None) -> str:
-    """`9 February`, with the year where it is another one than the newest data could be in."""
-    return "" if moment is None else f"{moment.day} {moment:%B} {moment:%Y}"
+def day(moment: date | datetime | None, *, beside: date | datetime | None = None) -> str:
+    """`9 February`, and the year where it is another one than that of the moment `beside` which it stands."""
+    if moment is None:
+        return ""
+    year = "" if beside is not None and beside.year == moment.year else f" {moment:%Y}"
+    return f"{moment.day} {moment:%B}{year}"
 
 
 def row(flag: DriftFlag) -> dict[str, Any]:

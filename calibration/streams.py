@@ -103,6 +103,12 @@ def day_of(answer: Answer, said: Said | None = None) -> date:
     return (known or answer.arrived_at).date()
 
 
+def scored_day(answer: Answer, said: Said) -> date | None:
+    """The day that a unit's score is counted under in the rollup: when it was scored, else when it took place."""
+    known = said.predicted_at or answer.started_at
+    return None if known is None else known.date()
+
+
 @dataclass(frozen=True, slots=True)
 class _Row:
     unit: Unit

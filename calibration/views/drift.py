@@ -21,7 +21,7 @@ from labeling.models import User
 from labeling.sampling import people_named
 
 GUARANTEE = "false alarms on at most 5 % of unchanged streams a year, however often one looks"
-MOST_QUIET = 40
+MOST_QUIET = 12
 
 
 @role_required("engineer")
@@ -42,7 +42,7 @@ def inbox(request: HttpRequest) -> HttpResponse:
         "streams": len(watched),
         "guarantee": GUARANTEE,
         "evaluated_at": max((m.evaluated_at for m in monitors if m.evaluated_at), default=None),
-        "quiet": _quiet(watched),
+        "quiet": _quiet(watched, active),
     }
     template = "calibration/_drift.html" if request.htmx else "calibration/drift.html"  # type: ignore[attr-defined]
     return render(request, template, context)
@@ -155,9 +155,14 @@ def _closed() -> list[dict[str, Any]]:
     return [flag_words.row(flag) for flag in rows[:50]]
 
 
-def _quiet(watched: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _quiet(watched: list[dict[str, Any]], active: list[DriftFlag]) -> list[dict[str, Any]]:
     """What is watched and calm, the least calm first."""
-    calm = [stream for stream in watched if stream.get("e_values") and stream["e_value"] < stream["alarm_at"]]
+    flagged = {(flag.kind, str(flag.version), slices.key(flag.slice)) for flag in active}
+    calm = [
+        stream
+        for stream in watched
+        if stream.get("e_values") and (stream["kind"], stream["version"], slices.key(stream["slice"])) not in flagged
+    ]
     ranked = sorted(calm, key=lambda stream: -stream["e_value"] / stream["alarm_at"])
     return [
         stream | {"words": slices.words(stream["slice"]), "seen": stream.get("agreement") or stream.get("share") or {}}

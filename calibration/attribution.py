@@ -1,0 +1,220 @@
+"""What moved? The change of a charted number between two periods, told apart into customers, classifier and mix.
+
+Volumes come from the rollup, labels from everything that people said of the periods' conversations, and the bridge
+from conversations of the later period that both versions scored. The arithmetic is in `calibration.stats.attribution`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from django.db.models import Count, F, Sum
+from django.db.models.functions import Coalesce, TruncDate
+
+from calibration import slices, streams, volumes
+from calibration.errors import EvidenceRefused
+from calibration.models import Classifier, ClassifierVersion, Prediction, PredictionRollup
+from calibration.periods import Days
+from calibration.stats import attribution as stats
+from calibration.stats.attribution import Comparison, Period, PeriodSlice, SliceMovement
+from calibration.stats.tables import ConfusionTable
+from calibration.streams import Answer, Said
+from calibration.volumes import Volume
+from labeling.errors import NotFound, Refused
+from labeling.models import Signal
+
+SEED = 20
+MEAN = "mean"
+HAS, HAS_NOT = "with", "without"
+Place = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What is charted: the share of a category, or the mean score. `code` maps a canonical value to its category."""
+
+    name: str
+    value: str
+    categories: tuple[str, ...]
+    scores: tuple[float, ...]
+    multilabel: bool = False
+
+    def code(self, value: str) -> str | None:
+        """The category that a value counts as; None for what is none (a failed answer)."""
+        if self.multilabel:
+            return HAS if self.value in json.loads(value) else HAS_NOT
+        return value if value in self.categories else None
+
+
+def attribute(
+    *,
+    signal: Signal,
+    before: Days,
+    after: Days,
+    classifier: Classifier | None = None,
+    value: str = "",
+    by: Sequence[str] = volumes.CORE,
+) -> dict[str, Any]:
+    """The contract's answer; parts that cannot be known say why, and nothing to compare at all is refused."""
+    chart = measure_of(signal, value)
+    _check_by(by)
+    chosen = classifier or classifier_of(signal)
+    if chosen.signal_id != signal.id:
+        raise Refused("other_signal", f"{chosen.slug} does not score {signal.slug}", field="classifier")
+    versions = volumes.versions_of(chosen)
+    rows = [volumes.read(versions, by=by, since=days.first, until=days.last) for days in (before, after)]
+    serving = [_serving(versions, found, days, chosen) for found, days in zip(rows, (before, after), strict=True)]
+    asked = Comparison(
+        signal=signal.slug,
+        classifier=chosen.slug,
+        measure=chart.name,
+        categories=chart.categories,
+        scores=chart.scores,
+        before=Period(str(before), _names(versions, rows[0], serving[0])),
+        after=Period(str(after), _names(versions, rows[1], serving[1])),
+        slices=_slices(signal, chart, by, (before, after), rows, serving),
+    )
+    found = stats.attribute(asked, rng=np.random.default_rng(SEED))
+    return found.as_dict() | {"value": chart.value, "by": list(by)}
+
+
+def measure_of(signal: Signal, value: str) -> Measure:
+    """The chart that a value names: a category, or `mean`; without one the first category of the scale."""
+    categories = list(signal.categories.all())
+    names = tuple(category.value for category in categories)
+    if signal.scale == Signal.Scale.INTERVAL:
+        raise EvidenceRefused(
+            "interval_scale", "a mean of numbers is not told apart: confusion needs categories", field="signal"
+        )
+    value = value or names[0]
+    if value == MEAN and signal.scale != Signal.Scale.MULTILABEL:
+        scores = [category.score for category in categories]
+        if any(score is None for score in scores):
+            raise Refused("no_scores", f"the categories of {signal.slug} have no scores to average", field="value")
+        return Measure("mean score", MEAN, names, tuple(float(score or 0.0) for score in scores))
+    if value not in names:
+        raise Refused("unknown_category", f"{value!r} is not one of {', '.join(names)}, mean", field="value")
+    if signal.scale == Signal.Scale.MULTILABEL:
+        return Measure(f"share of {value}", value, (HAS, HAS_NOT), (1.0, 0.0), multilabel=True)
+    return Measure(f"share of {value}", value, names, tuple(float(name == value) for name in names))
+
+
+def classifier_of(signal: Signal) -> Classifier:
+    """The classifier that scored most of a signal, where nobody names one."""
+    counted = PredictionRollup.objects.filter(version__classifier__signal=signal).values("version__classifier")
+    ranked = counted.annotate(n=Sum("count")).order_by("-n", "version__classifier__slug")
+    first = ranked.first()
+    if first is None:
+        raise NotFound("no_predictions", f"no classifier has scored {signal.slug} yet", field="classifier")
+    return Classifier.objects.select_related("signal").get(id=first["version__classifier"])
+
+
+def _check_by(by: Sequence[str]) -> None:
+    for name in by:
+        if name not in volumes.CORE:
+            raise Refused(
+                "unknown_slice", f"predictions are counted by {' and '.join(volumes.CORE)}, not by {name!r}", field="by"
+            )
+
+
+def _serving(
+    versions: Sequence[ClassifierVersion], rows: Iterable[Volume], days: Days, classifier: Classifier
+) -> ClassifierVersion:
+    found = volumes.in_service(rows)
+    if found is None:
+        raise EvidenceRefused("no_predictions", f"{classifier.slug} scored nothing in {days.words}", field="period")
+    return next(version for version in versions if version.id == found)
+
+
+def _names(versions: Sequence[ClassifierVersion], rows: Iterable[Volume], first: ClassifierVersion) -> tuple[str, ...]:
+    """The versions that scored in a period, the one in service first."""
+    seen = {row.version for row in rows}
+    return (first.version, *(version.version for version in versions if version.id in seen and version != first))
+
+
+def _slices(
+    signal: Signal,
+    chart: Measure,
+    by: Sequence[str],
+    periods: tuple[Days, Days],
+    rows: Sequence[Sequence[Volume]],
+    serving: Sequence[ClassifierVersion],
+) -> tuple[SliceMovement, ...]:
+    old, new = serving
+    answers = streams.answers(signal)
+    said = streams.said({old, new}, signal)
+    predicted = [_predicted(chart, found, version) for found, version in zip(rows, serving, strict=True)]
+    before = _tables(chart, by, answers, said.get(old.id, {}), periods[0])
+    after = _tables(chart, by, answers, said.get(new.id, {}), periods[1])
+    upgraded = old != new
+    bridge = _bridge(chart, by, old, new, periods[1]) if upgraded else {}
+    both = _tables(chart, by, answers, said.get(old.id, {}), periods[1]) if upgraded else {}
+    empty = ConfusionTable.from_cells(chart.categories, [])
+    none = tuple(0 for _ in chart.categories)
+    blank = tuple(none for _ in chart.categories)
+    return tuple(
+        SliceMovement(
+            slices.slice_of(by, place),
+            PeriodSlice((predicted[0].get(place, none),), (before.get(place, empty),)),
+            PeriodSlice((predicted[1].get(place, none),), (after.get(place, empty),)),
+            bridge=(bridge.get(place, blank),) if upgraded else None,
+            labels_old=(both.get(place, empty),) if upgraded else None,
+        )
+        for place in sorted({*predicted[0], *predicted[1]})
+    )
+
+
+def _predicted(chart: Measure, rows: Iterable[Volume], version: ClassifierVersion) -> dict[Place, tuple[int, ...]]:
+    """How often the version gave each category, by place."""
+    counts: dict[Place, Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        code = chart.code(row.value) if row.version == version.id and not row.failed else None
+        if code is not None:
+            counts[row.place][code] += row.count
+    return {place: tuple(found[name] for name in chart.categories) for place, found in counts.items()}
+
+
+def _tables(
+    chart: Measure, by: Sequence[str], answers: Iterable[Answer], said: Mapping[tuple[int, int], Said], days: Days
+) -> dict[Place, ConfusionTable]:
+    """Gold × answers of one version, by place, of the labelled units that it scored in a period."""
+    cells: dict[Place, list[tuple[str, str, int, float, float]]] = defaultdict(list)
+    for answer in answers:
+        spoken = said.get(answer.unit)
+        if spoken is None or streams.scored_day(answer, spoken) not in days:
+            continue
+        gold, predicted = chart.code(answer.value), chart.code(spoken.value)
+        if gold is not None and predicted is not None:
+            cells[answer.place(by)].append((gold, predicted, 1, answer.weight, answer.weight**2))
+    return {place: ConfusionTable.from_cells(chart.categories, rows) for place, rows in cells.items()}
+
+
+def _bridge(
+    chart: Measure, by: Sequence[str], old: ClassifierVersion, new: ClassifierVersion, days: Days
+) -> dict[Place, tuple[tuple[int, ...], ...]]:
+    """Conversations of the later period by both versions' answers [old][new], by place: one grouped count."""
+    ok = Prediction.Status.OK
+    rows = Prediction.objects.filter(
+        version=new,
+        status=ok,
+        conversation__predictions__version=old,
+        conversation__predictions__status=ok,
+        conversation__predictions__turn=F("turn"),
+    ).annotate(day=TruncDate(Coalesce("predicted_at", "conversation__started_at")))
+    columns = [f"conversation__{name}" for name in by]
+    grouped = rows.filter(day__gte=days.first, day__lte=days.last).values_list(
+        *columns, "conversation__predictions__value", "value"
+    )
+    position = {name: index for index, name in enumerate(chart.categories)}
+    size = len(position)
+    counts: dict[Place, list[list[int]]] = defaultdict(lambda: [[0] * size for _ in range(size)])
+    for *key, earlier, later, n in grouped.order_by().annotate(n=Count("id")):
+        codes = chart.code(earlier), chart.code(later)
+        if codes[0] is not None and codes[1] is not None:
+            counts[tuple(key)][position[codes[0]]][position[codes[1]]] += n
+    return {place: tuple(tuple(line) for line in table) for place, table in counts.items()}
