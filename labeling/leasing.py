@@ -50,7 +50,7 @@ def place(*, annotator: User, queue: Queue | None = None, slug: str = "", holdin
     """The door of a queue for its member, in one query; NotFound for everybody else."""
     own = Slot.objects.filter(queue=OuterRef("queue"), annotator=annotator)
     held = own.filter(state=Slot.State.LEASED)
-    free = Slot.objects.filter(queue=OuterRef("queue"), state=Slot.State.FREE).order_by()
+    free = Slot.objects.filter(queue=OuterRef(OuterRef("queue")), state=Slot.State.FREE).order_by()
     member = (
         QueueMember.objects.filter(Q(queue=queue) if queue else Q(queue__slug=slug), user=annotator)
         .select_related("queue")

@@ -58,7 +58,7 @@
     if (talk.audio) audio.src = talk.audio; else audio.removeAttribute("src");
     const end = talk.turns.reduce((most, turn) => Math.max(most, turn.end || turn.start || 0), 0);
     const at = talk.started_at && new Date(talk.started_at);
-    const facts = [talk.channel, at && at.toLocaleString("en-GB", { day: "numeric", month: "long", hour: "2-digit", minute: "2-digit" }), end && Math.floor(end / 60) + " min " + Math.round(end % 60) + " s", talk.cohort, talk.customer];
+    const facts = [talk.channel, at && at.toLocaleDateString("en-GB", { day: "numeric", month: "long" }) + ", " + at.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" }), end && Math.floor(end / 60) + " min " + Math.round(end % 60) + " s", talk.cohort, talk.customer];
     $("facts").replaceChildren(...facts.filter(Boolean).map((fact) => make("span", "", fact)));
     talk.turns.forEach((turn, number) => {
       const row = make("li", "turn " + (["customer", "agent", "system", "tool"].includes(turn.role) ? turn.role : "other") + (number === item.turn ? " asked" : ""));
@@ -77,7 +77,7 @@
   function parts(turns, end) {
     $("parts").replaceChildren(...turns.filter((turn) => typeof turn.start === "number").map((turn) => {
       const part = make("i", turn.role === "customer" ? "customer" : "");
-      part.style.left = 100 * turn.start / end + "%"; part.style.width = 100 * Math.max(0.3, (turn.end ?? turn.start) - turn.start) / end + "%";
+      part.dataset.at = turn.start; part.style.left = 100 * turn.start / end + "%"; part.style.width = 100 * Math.max(0.3, (turn.end ?? turn.start) - turn.start) / end + "%";
       return part;
     }));
   }
@@ -379,6 +379,7 @@
   function seek(to) { audio.currentTime = Math.max(0, to); heard(); }
   function heard() {
     const at = audio.currentTime; $("clock").textContent = clock(at); $("seek").value = at; $("parts").style.setProperty("--heard", 100 * at / Number($("seek").max) + "%");
+    for (const part of $("parts").children) part.classList.toggle("heard", Number(part.dataset.at) < at);
     alive();
     const turns = current?.conversation.turns || [], now = turns.findLastIndex((turn) => typeof turn.start === "number" && turn.start <= at + 0.05);
     const row = $("turns").children[now], before = $("turns").querySelector(".spoken");

@@ -1,0 +1,322 @@
+"""The labelling desk by keyboard, in a real browser: right labels, nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from typing import Any
+
+import pytest
+from axe_core_python.sync_playwright import Axe
+from playwright.sync_api import Page, Route
+
+from labeling.models import Category, Label, Queue, Submission, User
+from tests.make import make_conversation, make_queue, make_signal, make_user
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+VALUES = ("negative", "neutral", "positive")
+SUBMIT = re.compile(r"/api/v1/assignments/\d+/submit/")
+
+
+@pytest.fixture
+def ann() -> User:
+    return make_user("ann")
+
+
+@pytest.fixture
+def queue(ann: User) -> Queue:
+    return make_queue("mood", signals=[make_signal("sentiment")], items=12, members=[ann])
+
+
+def sign_in(page: Page, live_server: Any, path: str = "/label/") -> Page:
+    page.goto(f"{live_server.url}/sign-in/?next={path}")
+    page.fill("[name=username]", "ann")
+    page.fill("[name=password]", "correct horse")
+    page.click("main button")
+    page.wait_for_load_state("load")
+    return page
+
+
+@pytest.fixture
+def desk(page: Page, live_server: Any, queue: Queue) -> Page:
+    """The first item of the queue, reached with Enter from the list of queues."""
+    sign_in(page, live_server)
+    page.wait_for_selector("button:focus")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#turns li")
+    return page
+
+
+def assignment(page: Page) -> str:
+    return str(page.get_attribute("#desk", "data-assignment"))
+
+
+def press(page: Page, key: str) -> str:
+    """Answer with a key and wait for another item (or the end); returns which item it was."""
+    page.wait_for_selector("#desk[data-assignment]")
+    before = assignment(page)
+    page.keyboard.press(key)
+    page.wait_for_function("before => document.getElementById('desk').dataset.assignment !== before", arg=before)
+    return before
+
+
+def settled(page: Page) -> None:
+    page.wait_for_function("!Object.keys(localStorage).some(k => k.includes('outbox') && localStorage[k] !== '[]')")
+
+
+def stored() -> dict[str, str]:
+    """Current labels by assignment."""
+    labels = Label.objects.filter(superseded_at__isnull=True).select_related("submission")
+    return {str(label.submission.slot_id): label.value for label in labels if label.submission}
+
+
+def test_ten_items_by_keyboard_alone(desk: Page) -> None:
+    given = {press(desk, key): VALUES[int(key) - 1] for key in "1231231231"}
+    settled(desk)
+    assert len(given) == 10
+    assert stored() == given
+    seconds = [value or 0 for value in Label.objects.values_list("seconds", flat=True)]
+    assert all(0 <= value < 60 for value in seconds)
+    assert set(Label.objects.values_list("guideline__version", flat=True)) == {1}
+
+
+def test_a_label_costs_one_request(desk: Page) -> None:
+    desk.wait_for_load_state("networkidle")
+    calls: list[str] = []
+    desk.on("request", lambda request: calls.append(request.url))
+    for key in "123":
+        press(desk, key)
+        settled(desk)
+    desk.wait_for_load_state("networkidle")
+    assert len(calls) == 3, calls
+
+
+def test_undo_brings_the_answer_back_and_another_replaces_it(desk: Page) -> None:
+    press(desk, "1")
+    second = press(desk, "3")
+    settled(desk)
+    desk.keyboard.press("Backspace")
+    desk.wait_for_selector(f"#desk[data-assignment='{second}']")
+    assert desk.locator("input[value=positive]").is_checked()
+    press(desk, "2")
+    settled(desk)
+    assert stored()[second] == "neutral"
+    assert Label.objects.filter(submission__slot_id=second).count() == 2
+    assert len(stored()) == 2
+
+
+def test_an_undo_before_it_was_sent_needs_no_server(desk: Page) -> None:
+    desk.wait_for_load_state("networkidle")
+    desk.context.set_offline(True)
+    first = press(desk, "1")
+    desk.keyboard.press("Control+z")
+    desk.wait_for_selector(f"#desk[data-assignment='{first}']")
+    press(desk, "3")
+    desk.context.set_offline(False)
+    settled(desk)
+    assert stored()[first] == "positive"
+    assert Submission.objects.filter(slot_id=first).count() == 1
+
+
+def test_offline_answers_are_sent_later_in_order_and_once(desk: Page) -> None:
+    desk.wait_for_load_state("networkidle")
+    desk.context.set_offline(True)
+    first = press(desk, "1")
+    desk.keyboard.press("2")
+    desk.wait_for_function("document.getElementById('sending').textContent.startsWith('2 answers wait')")
+    assert stored() == {}
+    desk.context.set_offline(False)
+    settled(desk)
+    assert Submission.objects.earliest("id").slot_id == int(first)
+    assert sorted(stored().values()) == ["negative", "neutral"]
+    press(desk, "3")  # and work goes on
+
+
+def test_an_answer_whose_acknowledgement_was_lost_is_stored_once(desk: Page) -> None:
+    lost: list[int] = []
+
+    def swallow(route: Route) -> None:
+        if lost:
+            route.continue_()
+            return
+        lost.append(route.fetch().status)
+        route.abort()
+
+    desk.route(SUBMIT, swallow)
+    first = press(desk, "1")
+    settled(desk)
+    assert lost == [201]
+    assert stored() == {first: "negative"}
+    assert Submission.objects.count() == 1
+
+
+def test_unsent_answers_survive_a_reload(desk: Page) -> None:
+    desk.wait_for_load_state("networkidle")
+    desk.route(SUBMIT, lambda route: route.abort())
+    first = press(desk, "3")
+    desk.unroute(SUBMIT)
+    desk.reload()
+    settled(desk)
+    assert stored() == {first: "positive"}
+
+
+def test_a_draft_survives_a_reload(page: Page, live_server: Any, ann: User) -> None:
+    signals = [make_signal("sentiment"), make_signal("resolution", values=("yes", "no"), scale="binary")]
+    make_queue("both", signals=signals, items=2, members=[ann])
+    sign_in(page, live_server, "/label/both/")
+    page.wait_for_selector("#turns li")
+    page.keyboard.press("3")
+    page.keyboard.press("c")
+    page.keyboard.type("quite glad 1")
+    before = assignment(page)
+    page.reload()
+    page.wait_for_selector("#turns li")
+    assert assignment(page) == before
+    assert page.locator("input[value=positive]").is_checked()
+    assert page.input_value("#comment") == "quite glad 1"
+    page.keyboard.press("2")  # the focus is on the question that is still open
+    press(page, "Enter")
+    settled(page)
+    assert sorted(Label.objects.values_list("value", "comment")) == [
+        ("no", "quite glad 1"),
+        ("positive", "quite glad 1"),
+    ]
+
+
+def test_keys_are_silent_while_typing_in_a_dialog_and_with_a_modifier(desk: Page) -> None:
+    before = assignment(desk)
+    desk.keyboard.press("c")
+    desk.keyboard.type("1 s f 2")
+    assert assignment(desk) == before
+    desk.keyboard.press("Escape")
+    desk.keyboard.press("Alt+1")
+    desk.keyboard.press("Control+1")
+    desk.keyboard.press("?")
+    desk.keyboard.press("1")
+    desk.keyboard.press("Escape")
+    assert assignment(desk) == before
+    assert stored() == {}
+
+
+def test_every_scale_by_keyboard(page: Page, live_server: Any, ann: User) -> None:
+    topics = make_signal("topics", scale="multilabel", values=("billing", "login", "refund"))
+    effort = make_signal("effort", scale="interval", minimum=1, maximum=7)
+    intent = make_signal("intent", scale="nominal", values=("cancel",))
+    Category.objects.filter(signal=intent).update(key="")
+    Category.objects.bulk_create(
+        Category(signal=intent, position=at, value=f"other-{at}", label=f"Other reason {at}") for at in range(1, 30)
+    )
+    make_queue("all", signals=[topics, effort, intent], items=1, members=[ann])
+    sign_in(page, live_server, "/label/all/")
+    page.wait_for_selector("#turns li")
+    for key in ("1", "3", "Enter"):
+        page.keyboard.press(key)
+    page.keyboard.type("5.5")
+    page.keyboard.press("Enter")
+    page.keyboard.type("reason 17")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    settled(page)
+    assert dict(Label.objects.values_list("signal__slug", "value")) == {
+        "topics": '["billing", "refund"]',
+        "effort": "5.5",
+        "intent": "other-17",
+    }
+
+
+def test_skip_and_flag_with_their_reasons(desk: Page) -> None:
+    for command in ("s", "f"):
+        before = assignment(desk)
+        desk.keyboard.press(command)
+        desk.wait_for_selector("#reasons[open]")
+        desk.keyboard.press("2")
+        desk.wait_for_function("b => document.getElementById('desk').dataset.assignment !== b", arg=before)
+    settled(desk)
+    acts = list(Submission.objects.order_by("id").values_list("kind", "reason"))
+    assert acts == [("skip", "Cannot be read or heard"), ("flag", "not_a_conversation")]
+
+
+def test_the_end_of_a_queue_and_its_account(page: Page, live_server: Any, ann: User) -> None:
+    make_queue("short", items=2, members=[ann])
+    sign_in(page, live_server, "/label/short/")
+    page.wait_for_selector("#turns li")
+    press(page, "1")
+    press(page, "1")
+    settled(page)
+    page.wait_for_selector("text=That was the last one. Enter shows")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/label/short/done/")
+    assert "nothing is left" in page.inner_text("h1")
+
+
+def test_ones_own_keys(desk: Page, ann: User) -> None:
+    desk.keyboard.press("?")
+    desk.click("[aria-label='Change the key for skip with a reason']")
+    desk.keyboard.press("x")
+    desk.wait_for_selector("text=Saved.")
+    desk.keyboard.press("Escape")
+    desk.keyboard.press("s")
+    assert not desk.locator("#reasons").is_visible()
+    desk.keyboard.press("x")
+    desk.wait_for_selector("#reasons[open]")
+    ann.refresh_from_db()
+    assert ann.keymap == {"skip": "x"}
+
+
+def test_what_customers_write_is_text(page: Page, live_server: Any, ann: User) -> None:
+    nasty = "</script><script>window.bad=1</script><img src=x onerror='window.bad=1'>"
+    make_queue("nasty", conversations=[make_conversation("c-n", texts=(nasty,))], members=[ann])
+    sign_in(page, live_server, "/label/nasty/")
+    page.wait_for_selector("#turns li")
+    assert nasty in page.inner_text("#turns")
+    assert page.evaluate("window.bad") is None
+
+
+def test_long_transcripts_stay_quick_and_the_asked_turn_is_in_view(page: Page, live_server: Any, ann: User) -> None:
+    texts = tuple(f"Turn {number} says something." for number in range(5000))
+    queue = make_queue("long", conversations=[make_conversation("c-long", texts=texts)], members=[ann])
+    queue.items.update(turn=3000)
+    sign_in(page, live_server, "/label/long/")
+    page.wait_for_selector("#turns li.asked")
+    box = page.locator("#turns li.asked").bounding_box()
+    assert box is not None and 0 < box["y"] < 800
+    assert page.locator("#turns li").count() == 5000
+
+
+def test_on_a_phone_the_answers_lie_under_the_thumb(desk: Page) -> None:
+    desk.set_viewport_size({"width": 360, "height": 640})
+    box = desk.locator(".answer").first.bounding_box()
+    assert box is not None and box["y"] > 320 and box["height"] >= 40
+    assert desk.evaluate("document.documentElement.scrollWidth") <= 360
+    before = assignment(desk)
+    desk.click(".answer >> nth=1")
+    desk.wait_for_function("b => document.getElementById('desk').dataset.assignment !== b", arg=before)
+    settled(desk)
+    assert stored() == {before: "neutral"}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(desk: Page, live_server: Any, scheme: str) -> None:
+    desk.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    for path in ("/label/", "/label/mood/", "/label/mood/done/"):
+        desk.goto(live_server.url + path)
+        desk.wait_for_load_state("networkidle")
+        if path == "/label/mood/":
+            desk.keyboard.press("h")
+            desk.keyboard.press("c")
+        found = Axe().run(desk)["violations"]
+        assert not found, [(one["id"], [node["target"] for node in one["nodes"]]) for one in found]
+
+
+def test_the_page_is_light_and_asks_no_other_host(page: Page, live_server: Any, queue: Queue) -> None:
+    sign_in(page, live_server, "/label/")
+    page.wait_for_selector("button:focus")
+    hosts: set[str] = set()
+    weights: list[int] = []
+    page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
+    page.on("response", lambda response: weights.append(len(gzip.compress(response.body()))))
+    page.goto(f"{live_server.url}/label/mood/")
+    page.wait_for_selector("#turns li")
+    page.wait_for_load_state("networkidle")
+    assert hosts == {live_server.url.split("/")[2]}
+    assert sum(weights) < 100_000
