@@ -1,0 +1,257 @@
+"""Release gates: a candidate version held against a policy, on gold. All tests of a gate are one family (Holm)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from xml.etree import ElementTree
+
+from django.db import transaction
+
+from calibration import measuring, pairing, policies, reports, sentences, slices
+from calibration.classifiers import version_named
+from calibration.comparing import joint_table
+from calibration.errors import NotComparable
+from calibration.models import ClassifierVersion, GateRun
+from calibration.policies import NoWorse, Policy, Rule
+from calibration.stats import intervals, paired, verdicts
+from calibration.stats.estimate import Estimate
+from calibration.stats.multiplicity import holm
+from calibration.stats.summary import is_graded, measure
+from labeling import references
+from labeling.errors import Refused
+from labeling.models import DatasetVersion, User
+from labeling.values import Scale
+
+LEVEL = 0.05
+Slice = tuple[tuple[str, str], ...]
+
+
+@dataclass(slots=True)
+class Check:
+    """One thing that was asked: `p` goes into the family of tests, None for plain counts."""
+
+    name: str
+    slice: dict[str, str]
+    statistic: str
+    asked: str
+    value: dict[str, Any]
+    p: float | None
+    holds: bool
+    reason: str = ""
+    adjusted_p: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__} | {"passed": self.holds}
+
+
+def run(*, policy: str, dataset: str, candidate: str, baseline: str = "", by_whom: User | None = None) -> GateRun:
+    """Hold a candidate against a policy and keep what came of it. Raises Refused for input that cannot be used."""
+    gold = references.dataset_version(dataset)
+    version = version_named(candidate)
+    other = version_named(baseline) if baseline else None
+    pairing.check_comparable(gold, version)
+    asked = policies.read(policy, statistic=gold.dataset.signal.trust_statistic)
+    if asked.no_worse is not None and other is None:
+        raise Refused("no_baseline", "the policy compares with a baseline: name one", field="baseline")
+    checks = [*_bars(asked, gold, version), *_missing(asked, gold, version)]
+    if asked.no_worse is not None and other is not None:
+        pairing.check_comparable(gold, other)
+        checks += _no_worse(asked.no_worse, gold, version, other)
+    _judge(checks)
+    document = _document(asked, gold, version, other, checks)
+    with transaction.atomic():
+        return GateRun.objects.create(
+            policy=policy,
+            dataset_version=gold,
+            candidate=version,
+            baseline=other,
+            passed=document["passed"],
+            document=document,
+            created_by=by_whom,
+        )
+
+
+def junit(document: dict[str, Any]) -> bytes:
+    """The gate as JUnit XML: one case a check."""
+    checks = document["checks"]
+    failed = sum(not check["passed"] for check in checks)
+    suite = ElementTree.Element(
+        "testsuite",
+        name=f"cxlab gate {document['candidate']}",
+        tests=str(len(checks)),
+        failures=str(failed),
+        errors="0",
+    )
+    for check in checks:
+        case = ElementTree.SubElement(suite, "testcase", classname=document["dataset"], name=check["name"])
+        if not check["passed"]:
+            failure = ElementTree.SubElement(case, "failure", message=check["reason"], type="gate")
+            failure.text = f"asked: {check['asked']}\nfound: {told(check['value'])}"
+    root = ElementTree.Element("testsuites")
+    root.append(suite)
+    ElementTree.indent(root)
+    return bytes(ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
+
+
+def markdown(document: dict[str, Any]) -> str:
+    """The gate as Markdown, for a comment on a change."""
+    head = f"**{'Passed' if document['passed'] else 'Failed'}**: {document['sentence']}"
+    source = f"{document['candidate']} on {document['dataset']} (sha256 {document['sha256'][:12]})"
+    lines = [
+        f"- gate: {source}",
+        f"- {document['method']}",
+        "",
+        "| | check | asked | found | why |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| {'✓' if c['passed'] else '✗'} | {c['name']} | {c['asked']} | {told(c['value'])} | {c['reason']} |"
+        for c in document["checks"]
+    ]
+    return "\n".join([head, "", *lines]) + "\n"
+
+
+def told(value: dict[str, Any]) -> str:
+    """A value with its interval, or why there is none."""
+    if value.get("value") is None:
+        return sentences.reason(value.get("reason"))
+    if value.get("low") is None:
+        return f"{value['value']:.3f}"
+    return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
+
+
+def _bars(asked: Policy, gold: DatasetVersion, version: ClassifierVersion) -> list[Check]:
+    """Every rule in every slice that it speaks of."""
+    document = reports.build(
+        dataset_version=gold, classifier=version.classifier, versions=[version], by=asked.dimensions
+    )
+    rows = {tuple(row["slice"].items()): row for row in document["rows"]}
+    pairs = pairing.read(dataset_version=gold, version=version, by=asked.dimensions)
+    cells = reports.slices_of(asked.dimensions, pairs.by, pairs.answered)
+    scale = Scale.of(gold.dataset.signal)
+    checks = []
+    for rule in asked.rules:
+        for key in _places(rule, list(rows)):
+            row = rows.get(key, {"slice": dict(key)})
+            value = row.get(rule.statistic) or Estimate.undefined("no_items").as_dict()
+            p = _p(rule, scale, cells.get(key, []), value)
+            checks.append(_bar(rule, row, value, p))
+    return checks
+
+
+def _places(rule: Rule, known: Sequence[Slice]) -> list[Slice]:
+    """The slice that a rule names, or the whole and every slice by exactly its `by`."""
+    if rule.slice:
+        wanted = dict(rule.slice)
+        return next(([key] for key in known if dict(key) == wanted), [tuple(wanted.items())])
+    return [key for key in known if not key or (rule.by and {name for name, _ in key} == set(rule.by))]
+
+
+def _bar(rule: Rule, row: dict[str, Any], value: dict[str, Any], p: float) -> Check:
+    where = slices.words(row["slice"], "all")
+    low, high = value.get("low"), value.get("high")
+    holds = low is not None and low >= rule.at_least
+    reason = ""
+    if value.get("value") is None:
+        reason = sentences.reason(value.get("reason"))
+    elif high is not None and high < rule.at_least:
+        reason = "the whole interval lies below the bar"
+    elif not holds:
+        reason = "unproven: the interval spans the bar"
+    name = f"{rule.statistic} at least {rule.at_least:g} on {where}"
+    return Check(name, row["slice"], rule.statistic, f"≥ {rule.at_least:g}", value, p, holds, reason)
+
+
+def _p(rule: Rule, scale: Scale, cells: Sequence[pairing.Cell], value: dict[str, Any]) -> float:
+    """One-sided p of "at most the bar": from the table where there is one, else from the interval."""
+    if value.get("value") is None:
+        return 1.0
+    if scale.kind not in ("interval", "multilabel"):
+        table = measuring.confusion_table(scale, cells)
+        scores = measuring.scores_of(scale)
+        chosen = measure(rule.statistic, table.size, scale=scale.kind, scores=scores)
+        graded = is_graded(rule.statistic, table.size, scale.kind)
+        found = verdicts.trust_p(rule.statistic, chosen, intervals.stack([table]), rule.at_least, graded=graded)
+        return float(found[0])
+    # The level at which the lower limit touches the bar lies beyond one half of 5 % when the limit is above it.
+    return LEVEL / 2 if (value.get("low") or -1.0) >= rule.at_least else 1.0
+
+
+def _missing(asked: Policy, gold: DatasetVersion, version: ClassifierVersion) -> list[Check]:
+    if asked.max_missing is None:
+        return []
+    pairs = pairing.read(dataset_version=gold, version=version)
+    total = pairs.paired + pairs.missing
+    share = pairs.missing / total if total else 1.0
+    holds = share <= asked.max_missing
+    reason = "" if holds else f"{pairs.missing} of {total} gold units have no usable answer"
+    value = {"value": share, "method": "count"}
+    return [Check("missing answers", {}, "missing", f"≤ {asked.max_missing:g}", value, None, holds, reason)]
+
+
+def _no_worse(
+    asked: NoWorse, gold: DatasetVersion, version: ClassifierVersion, other: ClassifierVersion
+) -> list[Check]:
+    """The candidate against the baseline on the units that both answered, paired."""
+    scale = Scale.of(gold.dataset.signal)
+    if scale.kind == "interval":
+        raise NotComparable("interval_scale", "versions are compared on categories; this signal is a number")
+    cells = pairing.joint(dataset_version=gold, a=other, b=version, by=asked.by)
+    checks = []
+    statistic = "accuracy" if scale.kind == "multilabel" else asked.statistic
+    for key, found in reports.slices_of(asked.by, pairing.dimensions_of(asked.by), cells).items():
+        if key and {name for name, _ in key} != set(asked.by):
+            continue
+        options: dict[str, Any] = {"scale": scale.kind, "scores": measuring.scores_of(scale)}
+        options = {} if scale.kind == "multilabel" else options
+        held = paired.non_inferiority(statistic, joint_table(scale, found), asked.margin, **options)
+        name = f"{statistic} no worse than {other} on {slices.words(dict(key), 'all')}"
+        value = held.difference.as_dict()
+        reason = "" if held.passed else held.reason or "a loss beyond the margin is not ruled out"
+        text = f"Δ > −{asked.margin:g}"
+        checks.append(
+            Check(name, dict(key), statistic, text, value, held.p if held.p is not None else 1.0, held.passed, reason)
+        )
+    return checks
+
+
+def _judge(checks: Sequence[Check]) -> None:
+    """Holm over all tests: what holds by itself may still fall with the family."""
+    family = [check for check in checks if check.p is not None]
+    if not family:
+        return
+    adjusted = holm([float(check.p or 0.0) for check in family], LEVEL)
+    for check, rejected, p in zip(family, adjusted.reject, adjusted.adjusted, strict=True):
+        check.adjusted_p = p
+        if check.holds and not rejected:
+            check.holds = False
+            check.reason = f"not beyond chance among {len(family)} checks (Holm p = {p:.3f})"
+
+
+def _document(
+    asked: Policy,
+    gold: DatasetVersion,
+    version: ClassifierVersion,
+    other: ClassifierVersion | None,
+    checks: Sequence[Check],
+) -> dict[str, Any]:
+    failed = [check for check in checks if not check.holds]
+    if failed:
+        first = failed[0]
+        more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
+        sentence = f"{version} does not pass: {first.name}{more}."
+    else:
+        sentence = f"{version} passes all {len(checks)} checks."
+    return {
+        "passed": not failed,
+        "sentence": sentence,
+        "name": asked.name,
+        "dataset": str(gold),
+        "sha256": gold.sha256,
+        "candidate": str(version),
+        "baseline": str(other) if other else None,
+        "method": f"whole 95 % interval beyond the bar, Holm over {sum(c.p is not None for c in checks)} tests at {LEVEL:g}",
+        "checks": [check.as_dict() for check in checks],
+    }

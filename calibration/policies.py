@@ -1,0 +1,171 @@
+"""Gate policies: YAML read with its line numbers, so that a typo is refused where it stands."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from labeling.errors import Refused, RowError
+
+STATISTICS = ("kappa", "weighted_kappa", "accuracy", "alpha", "ac1", "macro_f1", "mcc")
+SCHEMA: dict[str, Any] = {
+    "name": str,
+    "by": "names",
+    "rules": "rules",
+    "statistic": "statistic",
+    "at_least": "number",
+    "no_worse_than_baseline": {"margin": "number", "statistic": "statistic", "by": "names"},
+    "max_missing": "share",
+}
+RULE: dict[str, Any] = {"slice": "slice", "by": "names", "statistic": "statistic", "at_least": "number"}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A statistic whose whole interval must reach a bar: in one slice, or in the whole and every slice of `by`."""
+
+    statistic: str
+    at_least: float
+    slice: Mapping[str, str] = field(default_factory=dict)
+    by: tuple[str, ...] = ()
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NoWorse:
+    """The candidate may be at most `margin` below the baseline, in the whole and every slice of `by`."""
+
+    margin: float
+    statistic: str
+    by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a candidate must pass. `text` is the policy as it was given."""
+
+    text: str
+    rules: tuple[Rule, ...]
+    no_worse: NoWorse | None = None
+    max_missing: float | None = None
+    name: str = ""
+
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """Everything that the policy slices by."""
+        named = [name for rule in self.rules for name in (*rule.by, *rule.slice)]
+        return tuple(dict.fromkeys([*named, *(self.no_worse.by if self.no_worse else ())]))
+
+
+def read(text: str, *, statistic: str = "kappa") -> Policy:
+    """The policy of a YAML text; `statistic` is the signal's, where a rule names none. Refuses with line and field."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        wrong = RowError(mark.line + 1 if mark else None, None, getattr(error, "problem", None) or "is no YAML")
+        raise Refused("bad_policy", "the policy cannot be read", errors=[wrong]) from error
+    reader = _Reader()
+    given = reader.mapping(node, SCHEMA, "policy")
+    if reader.errors:
+        raise Refused("bad_policy", "the policy cannot be used", errors=reader.errors)
+    by = tuple(given.get("by", ()))
+    rules = [_rule(rule, by, given.get("statistic", statistic)) for rule in given.get("rules", [])]
+    if "at_least" in given:
+        rules.append(Rule(given.get("statistic", statistic), given["at_least"], by=by))
+    compared = given.get("no_worse_than_baseline")
+    no_worse = None
+    if compared is not None:
+        name = compared.get("statistic", given.get("statistic", statistic))
+        no_worse = NoWorse(compared.get("margin", 0.05), name, tuple(compared.get("by", ())))
+    if not rules and no_worse is None and "max_missing" not in given:
+        empty = RowError(1, "rules", "is empty: a policy that asks for nothing lets everything pass")
+        raise Refused("bad_policy", "the policy cannot be used", errors=[empty])
+    return Policy(text, tuple(rules), no_worse, given.get("max_missing"), given.get("name", ""))
+
+
+def _rule(given: Mapping[str, Any], by: tuple[str, ...], statistic: str) -> Rule:
+    part = given.get("slice", {})
+    own = tuple(given.get("by", () if part else by))
+    return Rule(given.get("statistic", statistic), given["at_least"], part, own, given["line"])
+
+
+class _Reader:
+    """Walks YAML nodes along a schema and keeps every mistake with its line."""
+
+    def __init__(self) -> None:
+        self.errors: list[RowError] = []
+
+    def wrong(self, node: yaml.Node | None, name: str, message: str) -> None:
+        self.errors.append(RowError(node.start_mark.line + 1 if node is not None else 1, name, message))
+
+    def mapping(self, node: yaml.Node | None, schema: Mapping[str, Any], name: str) -> dict[str, Any]:
+        if not isinstance(node, yaml.MappingNode):
+            self.wrong(node, name, f"must be a mapping with {', '.join(schema)}")
+            return {}
+        found: dict[str, Any] = {}
+        for key, value in node.value:
+            if key.value not in schema:
+                near = difflib.get_close_matches(str(key.value), list(schema), 1)
+                hint = f": did you mean {near[0]!r}?" if near else f"; known are {', '.join(schema)}"
+                self.wrong(key, str(key.value), f"is not known{hint}")
+            elif key.value in found:
+                self.wrong(key, key.value, "is given twice")
+            else:
+                found[key.value] = self.value(value, schema[key.value], key.value)
+        return found
+
+    def value(self, node: yaml.Node, kind: Any, name: str) -> Any:
+        if isinstance(kind, dict):
+            return self.mapping(node, kind, name)
+        readers = {"rules": self.rules, "names": self.names, "slice": self.slice}
+        if kind in readers:
+            return readers[kind](node, name)
+        if not isinstance(node, yaml.ScalarNode):
+            self.wrong(node, name, "must be a single value")
+            return None
+        if kind in ("number", "share"):
+            return self.number(node, name, low=0.0 if kind == "share" else -1.0)
+        if kind == "statistic" and node.value not in STATISTICS:
+            self.wrong(node, name, f"{node.value!r} is not one of {', '.join(STATISTICS)}")
+        return node.value
+
+    def number(self, node: yaml.ScalarNode, name: str, *, low: float) -> float:
+        try:
+            found = float(node.value)
+        except ValueError:
+            found = float("nan")
+        if not low <= found <= 1:
+            self.wrong(node, name, f"must be a number from {low:g} to 1, not {node.value!r}")
+            return 0.0
+        return found
+
+    def names(self, node: yaml.Node, name: str) -> list[str]:
+        items: Sequence[yaml.Node] = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        if not all(isinstance(item, yaml.ScalarNode) for item in items):
+            self.wrong(node, name, "must be a list of names, such as [channel, cohort]")
+            return []
+        return [str(part).strip() for item in items for part in item.value.split(",") if str(part).strip()]
+
+    def slice(self, node: yaml.Node, name: str) -> dict[str, str]:
+        scalar = isinstance(node, yaml.MappingNode) and all(isinstance(v, yaml.ScalarNode) for _, v in node.value)
+        if not scalar or not node.value:
+            self.wrong(node, name, "must name a slice, such as {channel: voice}")
+            return {}
+        return {str(key.value): str(value.value) for key, value in node.value}
+
+    def rules(self, node: yaml.Node, name: str) -> list[dict[str, Any]]:
+        if not isinstance(node, yaml.SequenceNode):
+            self.wrong(node, name, "must be a list of rules")
+            return []
+        found = []
+        for item in node.value:
+            rule = self.mapping(item, RULE, "rules")
+            if isinstance(item, yaml.MappingNode) and "at_least" not in {key.value for key, _ in item.value}:
+                self.wrong(item, "at_least", "is missing: a rule needs its bar")
+            found.append(rule | {"line": item.start_mark.line + 1, "at_least": rule.get("at_least", 0.0)})
+        return found
