@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from calibration.pairing import Cell, VoteGroup, add_moments
 from calibration.stats import human, moments, multilabel, summary, verdicts
 from calibration.stats.categories import CategoryEstimates
@@ -184,7 +182,11 @@ def _multilabel(
         key: multilabel.summarise(scale.values, cells, _confidence(key, grown)).estimates[bar.statistic]
         for key, cells in sets.items()
     }
-    p_values = {key: _normal_p(one, bar.at_least) for key, one in tested.items() if one.defined}
+    p_values = {
+        key: multilabel.trust_p(bar.statistic, scale.values, sets[key], bar.at_least)
+        for key, one in tested.items()
+        if one.defined
+    }
     sizes = {key: one.n for key, one in found.items()}
     words = _estimate_verdicts(bar, dict(tested), p_values, sizes, {key: one.minority for key, one in found.items()})
     return [_multilabel_row(scale, key, one, words[key]) for key, one in found.items()]
@@ -206,13 +208,6 @@ def _set_cell(cell: Cell) -> multilabel.SetCell:
 
 def _confidence(key: Slice, grown: frozenset[Slice]) -> float:
     return verdicts.GROWN_CONFIDENCE if key in grown else verdicts.PLANNED_CONFIDENCE
-
-
-def _normal_p(found: Estimate, bar: float) -> float:
-    """One-sided p of "at most the bar" from the limits: exact at the level they were made at."""
-    if found.value is None or found.low is None or not found.standard_error:
-        return 0.0 if found.low is not None and found.low >= bar else 1.0
-    return moments.upper_tail((found.value - bar) / found.standard_error, found.n - 1)
 
 
 def _estimate_verdicts(
@@ -252,10 +247,10 @@ def human_agreement(scale: Scale, groups: Sequence[VoteGroup]) -> tuple[Estimate
         values = sorted({value for group in groups for value in group.votes}, key=float)
         counts = human.count_matrix((group.votes for group in groups), values)
         numbers = [float(value) for value in values]
-        return human.human_alpha(np.repeat(counts, times, axis=0), level="interval", values=numbers), units
+        return human.human_alpha(counts, level="interval", values=numbers, units=times), units
     counts = human.count_matrix((group.votes for group in groups), scale.values)
     level = "ordinal" if scale.kind == "ordinal" else "nominal"
-    return human.human_alpha(np.repeat(counts, times, axis=0), level=level), units
+    return human.human_alpha(counts, level=level, units=times), units
 
 
 def _human_multilabel(scale: Scale, groups: Sequence[VoteGroup], times: Sequence[int]) -> Estimate:
@@ -264,7 +259,7 @@ def _human_multilabel(scale: Scale, groups: Sequence[VoteGroup], times: Sequence
     for label in scale.values:
         given = [group.votes.get(label, 0) for group in groups]
         counts = [[yes, group.annotators - yes] for yes, group in zip(given, groups, strict=True)]
-        values.append(human.human_alpha(np.repeat(counts, times, axis=0), level="nominal").value)
+        values.append(human.human_alpha(counts, level="nominal", units=times).value)
     known = [value for value in values if value is not None]
     if not known:
         return Estimate.undefined("one_category", n=sum(times))

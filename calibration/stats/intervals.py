@@ -166,6 +166,20 @@ def carried_back(parts: Parts, variance: Array, kish: Array, critical: Array) ->
     return 1 - scale * most, 1 - scale * least
 
 
+def clearing_p(parts: Parts, size: Array, freedom: Array, bar: float) -> Array:
+    """Half the smallest 1 - confidence at which the lower limit clears the bar, at the size behind the disagreement.
+
+    Wilson's limit is an inverted score test, so the limit equals the bar at the test's own critical value: Student's
+    with so many degrees of freedom, the normal one where they are infinite.
+    """
+    allowed = parts.expected * (1 - bar) / np.where(parts.factor > 0, parts.factor, 1.0)
+    spread = allowed * (1 - allowed)
+    inside = parts.defined & (spread > 0) & (size > 0)
+    score = (allowed - parts.observed) * np.sqrt(size / np.where(inside, spread, 1.0))
+    p = np.where(np.isinf(freedom), special.ndtr(-score), special.stdtr(np.maximum(freedom, 1.0), -score))
+    return np.where(inside, p, np.where(parts.defined & (allowed >= 1), 0.0, 1.0))
+
+
 def one_more_hit(cells: Stack) -> Stack:
     """One pseudo-label of mean weight on the diagonal, mostly where categories are rare: (1 - q_k) / (K - 1)."""
     shares, size = cells.shares, cells.n.shape[-1]

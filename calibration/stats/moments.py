@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special
 
 from calibration.stats import intervals
+from calibration.stats.agreement import Parts
 from calibration.stats.estimate import Estimate, StatisticsError
 from calibration.stats.scores import fisher_limited
 from calibration.stats.tables import Array, kish
@@ -192,20 +192,13 @@ def alpha(moments: Moments, confidence: float = 0.95) -> Estimate:
 
 
 def trust_p(moments: Moments, bar: float) -> float:
-    """Half the smallest 1 - confidence at which alpha's lower limit clears the bar: Wilson's limit, turned around."""
+    """One-sided p of "alpha is at most the bar", matching alpha's lower limit at any confidence."""
     frame = _frame(moments)
     if frame is None or moments.n < 2:
         return 1.0
-    allowed = frame.expected * (1 - bar) / frame.factor
-    if not 0 < allowed < 1:
-        return 0.0 if allowed >= 1 else 1.0
-    score = (allowed - frame.observed) * np.sqrt(frame.size / (allowed * (1 - allowed)))
-    return upper_tail(float(score), moments.n - 1)
-
-
-def upper_tail(t: float, freedom: int) -> float:
-    """Chance that Student's t lies above `t`."""
-    return float(special.stdtr(max(freedom, 1), -t))
+    terms = (np.asarray(t) for t in (frame.value, frame.observed, frame.expected, frame.factor, 0.0, True))
+    size, freedom = np.asarray(frame.size), np.asarray(moments.n - 1.0)
+    return float(intervals.clearing_p(Parts(*terms), size, freedom, bar))
 
 
 class _Frame(NamedTuple):
@@ -297,7 +290,7 @@ def _correlation(moments: Moments, value: float, gradient: Array, confidence: fl
     slope = 1 - value**2
     if moments.n < 4:
         return Estimate(value, -1.0, 1.0, FISHER, moments.n, moments.effective_n, confidence, None, error)
-    if slope < NO_ERROR:
+    if slope < NO_ERROR or error < NO_ERROR:
         return fisher_limited(value, float(1 / np.sqrt(moments.n - 3)), moments.n, confidence)
     half = _critical(moments, confidence) * error / slope
     low, high = (float(np.tanh(np.arctanh(value) + side * half)) for side in (-1, 1))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calibration.stats import intervals
 from calibration.stats.agreement import Measure, Parts
@@ -86,12 +87,37 @@ def macro(
     used = np.flatnonzero(chosen(everything.shares, everything.labels).defined)
     if not len(used):
         return Estimate.undefined("one_category", n=n)
-    stacked = Stack(*(array[used] for array in everything))
-    joint = _Joint([list(tables)[k] for k in used], cells)
+    stacked, joint = _varying(tables, used, everything, cells)
     limits = _limits(chosen, stacked, joint, confidence, floor)
     effective = _effective(stacked)
     value, low, high, variance = (float(a) for a in limits[:4])
     return Estimate(value, low, high, MACRO, n, effective, confidence, None, float(np.sqrt(variance)))
+
+
+def trust_p(statistic: str, labels: Sequence[str], cells: Sequence[SetCell], bar: float) -> float:
+    """One-sided p of "the mean is at most the bar", matching its lower limit at any confidence."""
+    chosen, tables = measure(statistic, 2), {label: table_of(label, cells) for label in labels}
+    everything = intervals.stack([_anonymous(table) for table in tables.values()])
+    used = np.flatnonzero(chosen(everything.shares, everything.labels).defined)
+    if not len(used) or len(cells) == 0 or sum(c.n for c in cells) < 2:
+        return 1.0
+    stacked, joint = _varying(tables, used, everything, cells)
+    tested = [stacked, intervals.half_a_miss(stacked)] if intervals.weights_differ(stacked).any() else [stacked]
+    return max(_clearing_p(chosen, moved, stacked, joint, bar) for moved in tested)
+
+
+def _clearing_p(chosen: Measure, moved: Stack, seen: Stack, joint: _Joint, bar: float) -> float:
+    parts, variance = _mean_parts(chosen, moved, seen, joint)
+    size = intervals.effective_size(parts, variance, np.asarray(_effective(seen)))
+    return float(intervals.clearing_p(parts, size, np.asarray(joint.n - 1.0), bar))
+
+
+def _varying(
+    tables: dict[str, ConfusionTable], used: NDArray[np.intp], everything: Stack, cells: Sequence[SetCell]
+) -> tuple[Stack, _Joint]:
+    """The labels for which the statistic is defined: their tables, and their joint cells."""
+    names = list(tables)
+    return Stack(*(array[used] for array in everything)), _Joint([names[k] for k in used], cells)
 
 
 def _limits(chosen: Measure, stacked: Stack, joint: _Joint, confidence: float, floor: float) -> intervals.Limits:

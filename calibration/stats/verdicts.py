@@ -131,33 +131,24 @@ def _error(found: Estimate) -> float | None:
 
 
 def trust_p(statistic: str, chosen: Measure, cells: Stack, bar: float, *, graded: bool = False) -> Array:
-    """Half the smallest 1 - confidence at which the lower limit clears the bar, for each table, in closed form.
-
-    Wilson's limit is an inverted score test: the limit equals the bar at the test's own critical value.
-    """
-    p = _score_p(chosen, cells, bar, normal=False)
+    """One-sided p of "at most the bar" for each table, matching the lower limits of `estimate_all` at any confidence."""
+    freedom = cells.labels - 1
+    p = _score_p(chosen, cells, bar, freedom)
     if graded:
-        p = np.maximum(p, _score_p(chosen, intervals.half_a_miss(cells, in_all=True), bar, normal=False))
+        p = np.maximum(p, _score_p(chosen, intervals.half_a_miss(cells, in_all=True), bar, freedom))
     unequal = intervals.weights_differ(cells)
     if unequal.any():
-        p = np.where(unequal, np.maximum(p, _score_p(chosen, intervals.half_a_miss(cells), bar, normal=False)), p)
+        p = np.where(unequal, np.maximum(p, _score_p(chosen, intervals.half_a_miss(cells), bar, freedom)), p)
     if statistic == "accuracy":
-        p = np.where(unequal, p, _score_p(chosen, cells, bar, normal=True))
+        parts, even = chosen(cells.shares, cells.labels), np.full(freedom.shape, np.inf)
+        p = np.where(unequal, p, intervals.clearing_p(parts, cells.labels, even, bar))
     return np.where(cells.labels > 1, p, 1.0)
 
 
-def _score_p(chosen: Measure, cells: Stack, bar: float, *, normal: bool) -> Array:
-    """One-sided p of "at most the bar" by the score test on the observed disagreement; normal for even accuracy."""
+def _score_p(chosen: Measure, cells: Stack, bar: float, freedom: Array) -> Array:
     parts = chosen(cells.shares, cells.labels)
-    variance = intervals.with_replacement(cells)(parts)
-    size = cells.labels if normal else intervals.effective_size(parts, variance, cells.kish)
-    allowed = parts.expected * (1 - bar) / np.where(parts.factor > 0, parts.factor, 1.0)
-    spread = allowed * (1 - allowed)
-    inside = parts.defined & (spread > 0) & (size > 0)
-    score = (allowed - parts.observed) * np.sqrt(size / np.where(inside, spread, 1.0))
-    freedom = np.maximum(cells.labels - 1, 1.0)
-    p = special.ndtr(-score) if normal else special.stdtr(freedom, -score)
-    return np.where(inside, p, np.where(parts.defined & (allowed >= 1), 0.0, 1.0))
+    size = intervals.effective_size(parts, intervals.with_replacement(cells)(parts), cells.kish)
+    return intervals.clearing_p(parts, size, freedom, bar)
 
 
 def verdicts(

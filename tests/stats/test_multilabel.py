@@ -68,6 +68,17 @@ def test_intervals_cover(rare: float, weighted: bool) -> None:
     assert np.mean(hits) > 0.9 and np.mean(above) < 0.06
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("statistic", ["kappa", "alpha", "ac1", "accuracy"])
+def test_p_is_where_the_lower_limit_meets_the_bar(statistic: str, weighted: bool) -> None:
+    cells = cells_of(np.random.default_rng(6), 150, 0.8, weighted=weighted)
+    bar = (multilabel.summarise(LABELS, cells).estimates[statistic].low or 0) - 0.02
+    p = multilabel.trust_p(statistic, LABELS, cells, bar)
+    assert 0 < p < 0.025
+    again = multilabel.summarise(LABELS, cells, 1 - 2 * p).estimates[statistic]
+    assert again.low == pytest.approx(bar, abs=1e-9)
+
+
 def test_perfect_answers_have_an_interval() -> None:
     cells = [SetCell(s, s, 5, 5.0, 5.0) for s in SETS]
     found = multilabel.summarise(LABELS, cells)
@@ -91,4 +102,6 @@ def test_nothing_to_measure() -> None:
     assert multilabel.macro(measure("kappa", 2), {}, [SetCell(SETS[0], SETS[0], 1, 1.0, 1.0)]).reason == "no_items"
     single = multilabel.summarise(LABELS, [SetCell(SETS[1], SETS[2], 1, 1.0, 1.0)]).estimates["kappa"]
     assert (single.low, single.high) == (-1.0, 1.0)
+    assert multilabel.trust_p("kappa", LABELS, [], 0.6) == 1.0
+    assert multilabel.trust_p("kappa", LABELS, [SetCell(SETS[1], SETS[2], 1, 1.0, 1.0)], 0.6) == 1.0
     assert isinstance(found.tables["delay"], ConfusionTable)
