@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import date
 from typing import Any
@@ -26,6 +27,11 @@ SHAPES = {"trusted": "circle", "untrusted": "triangle-up", "unproven": "stroke"}
 def svg(spec: Spec) -> str:
     """The drawing as SVG markup, for a page or a file."""
     return str(vl_convert.vegalite_to_svg(json.dumps(spec)))
+
+
+def inline(spec: Spec) -> str:
+    """The drawing for a page, which gives it its own name and a table: without the roles of its single marks."""
+    return re.sub(r' (?:role|aria-[a-z]+)="[^"]*"', "", svg(spec))
 
 
 def png(spec: Spec, scale: float = 2.0) -> bytes:

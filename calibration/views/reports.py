@@ -88,7 +88,7 @@ def report_history(request: HttpRequest, slug: str) -> HttpResponse:
             return FIGURES[request.GET["export"]](_time_chart(series, rows), rows, slug)
         context |= {"series": series, "rows": rows, "query": request.GET.urlencode()}
         if len(rows) > 1:
-            context |= {name: charts.svg(_time_chart(series, rows, colours)) for name, colours in THEMES.items()}
+            context |= {name: charts.inline(_time_chart(series, rows, colours)) for name, colours in THEMES.items()}
     htmx = getattr(request, "htmx", False)
     template = "calibration/_history.html" if htmx else "calibration/history.html"
     return render(request, template, context)
