@@ -1,14 +1,14 @@
 """Strategies that know what the classifiers said: they lay strata over a frame, and labeling draws from them.
 
-Every strategy keeps a positive chance for every unit and stores it, so that estimates from these queues are as unbiased
-as from any other; they differ in how many labels a narrow interval costs (docs/statistics.md, sampling).
+They draw from the units that the version in question has scored, since only those can tell how far it is to be trusted,
+and leave each of them a chance, which is stored: estimates from these queues are as unbiased as from any other, and
+differ in how many labels a narrow interval costs.
 """
 
 from __future__ import annotations
 
 import json
 import statistics
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ STRATEGIES = ("uniform", "stratified", "uncertainty", "disagreement", "drift")
 PREDICTED = STRATEGIES[2:]
 MINIMUM = 4
 """Labels a stratum gets at least, where the size allows: below that its spread cannot be estimated."""
-UNSEEN = "no prediction"
+NO_PROBABILITY = "no probability"
 DISAGREE, AGREE = 0.5, 0.1
 """Errors planned for where versions contradict each other (one of two is wrong) and where they are of one mind."""
 
@@ -184,8 +184,8 @@ def since_flags(frame: Frame, flags: Sequence[DriftFlag]) -> Frame:
 def uncertainty_plan(units: Sequence[FrameUnit], *, version: ClassifierVersion) -> sampling.Plan:
     """Strata of prediction × confidence band, most labels where the version is unsure and an error costs most."""
     said = answers(version, units)
-    basis = {"versions": [str(version)], "predicted": len(said)}
-    return _confidence_plan(units, said, within={}, basis=basis, version=version)
+    basis = {"versions": [str(version)]}
+    return _confidence_plan([unit for unit in units if unit.key in said], said, within={}, basis=basis, version=version)
 
 
 def disagreement_plan(units: Sequence[FrameUnit], *, versions: Sequence[ClassifierVersion]) -> sampling.Plan:
@@ -195,24 +195,20 @@ def disagreement_plan(units: Sequence[FrameUnit], *, versions: Sequence[Classifi
     by_value = versions[0].classifier.signal.is_categorical
     strata: dict[str, str] = {}
     spreads: dict[str, float] = {}
-    for unit in units:
-        here, there = first.get(unit.key), second.get(unit.key)
-        if here is None or there is None:
-            name, error = UNSEEN, DISAGREE
-        else:
-            word, error = ("agree", AGREE) if same(here, there) else ("disagree", DISAGREE)
-            name = f"{here.value[:120]} · {word}" if by_value else word
-        strata[unit.key] = name
-        spreads[name] = (error * (1 - error)) ** 0.5
-    if set(spreads) == {UNSEEN}:
+    for key in (unit.key for unit in units if unit.key in first and unit.key in second):
+        here, there = first[key], second[key]
+        word, error = ("agree", AGREE) if same(here, there) else ("disagree", DISAGREE)
+        strata[key] = f"{here.value[:120]} · {word}" if by_value else word
+        spreads[strata[key]] = (error * (1 - error)) ** 0.5
+    if not strata:
         raise Refused("no_predictions", f"{versions[0]} and {versions[1]} have scored no unit of the frame both")
     return sampling.Plan(
         "stratified",
-        tuple(design.Unit(unit.key, strata[unit.key]) for unit in units),
+        tuple(design.Unit(key, stratum) for key, stratum in strata.items()),
         allocation="neyman",
         spreads=spreads,
         minimum=MINIMUM,
-        basis={"versions": [str(version) for version in versions], "counts": dict(Counter(strata.values()))},
+        basis={"versions": [str(version) for version in versions]},
     )
 
 
@@ -233,7 +229,8 @@ def drift_plan(units: Sequence[FrameUnit], *, flags: Sequence[DriftFlag]) -> sam
     version = flags[0].version
     basis = {"flags": [flag.id for flag in flags], "versions": [str(version)]}
     said = answers(version, inside)
-    if said and all(answer.confidence is not None for answer in said.values()):
+    if any(answer.confidence is not None for answer in said.values()):
+        inside = [unit for unit in inside if unit.key in said]
         return _confidence_plan(inside, said, within=slices, basis=basis, version=version)
     members = tuple(design.Unit(unit.key, slices[unit.key]) for unit in inside)
     return sampling.Plan("stratified", members, allocation="equal", minimum=MINIMUM, basis=basis)
@@ -279,14 +276,14 @@ def _confidence_plan(
 ) -> sampling.Plan:
     # Sets of categories are too many for strata of their own: those lie by confidence alone.
     by_value = version.classifier.signal.is_categorical
-    scored, unseen = [], []
+    scored, untold = [], []
     for unit in units:
-        answer = said.get(unit.key)
-        if answer is None or answer.confidence is None:
-            unseen.append(design.Unit(unit.key, frames.JOIN.join(filter(None, [within.get(unit.key), UNSEEN]))))
+        answer, slice_ = said[unit.key], within.get(unit.key, "")
+        if answer.confidence is None:
+            untold.append(design.Unit(unit.key, frames.JOIN.join(filter(None, [slice_, NO_PROBABILITY]))))
         else:
             value = answer.value[:120] if by_value else ""
-            scored.append(design.Scored(unit.key, value, answer.confidence, within.get(unit.key, "")))
+            scored.append(design.Scored(unit.key, value, answer.confidence, slice_))
     if not scored:
         raise Refused(
             "no_probabilities",
@@ -294,15 +291,15 @@ def _confidence_plan(
             field="classifier",
         )
     strata = design.confidence_strata(scored)
-    # Nothing is known of a unit without a prediction: planned for like the least certain stratum.
-    spreads = strata.spreads | {unit.stratum: max(strata.spreads.values()) for unit in unseen}
+    # Of an answer without a probability nothing is known: planned for like the least certain stratum.
+    spreads = strata.spreads | {unit.stratum: max(strata.spreads.values()) for unit in untold}
     return sampling.Plan(
         "stratified",
-        (*strata.units, *unseen),
+        (*strata.units, *untold),
         allocation="neyman",
         spreads=spreads,
         minimum=MINIMUM,
-        basis={**basis, "unseen": len(unseen)},
+        basis=basis,
     )
 
 

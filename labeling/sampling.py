@@ -48,16 +48,18 @@ class Preview:
     cells: tuple[tuple[str, str, int, int], ...]
     strata: tuple[design.StratumPlan, ...]
     roles: tuple[str, ...]
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Drawn:
-    """A draw with its frame, before anything is stored."""
+    """A draw with its frame, before anything is stored. `left_out` units of the frame are none that the plan draws from."""
 
     frame: Frame
     units: list[FrameUnit]
     plan: Plan
     draw: design.Draw
+    left_out: int = 0
 
 
 def plan_for(
@@ -111,6 +113,7 @@ def preview(
         cells=cells,
         strata=drawn.draw.strata,
         roles=drawn.frame.roles,
+        left_out=drawn.left_out,
     )
 
 
@@ -186,6 +189,7 @@ def top_up(*, queue: Queue, size: int, seed: int | None = None, planner: Planner
     units = frames.read(frame, signals=signals, by=queue.by)
     allocation = queue.design.get("allocation", "proportional")
     plan = (planner or plan_for(queue.strategy, by=queue.by, allocation=allocation))(units)
+    units = _inside(units, plan)
     items = {(item.conversation_id, item.turn): item for item in queue.items.all()}
     by_key = {
         unit.key: items[unit.conversation, unit.turn] for unit in units if (unit.conversation, unit.turn) in items
@@ -233,7 +237,16 @@ def _draw(
         )
     except design.DesignError as error:
         raise Refused("no_such_sample", str(error)) from error
-    return _Drawn(frame, units, plan, draw)
+    inside = _inside(units, plan)
+    return _Drawn(frame, inside, plan, draw, left_out=len(units) - len(inside))
+
+
+def _inside(units: list[FrameUnit], plan: Plan) -> list[FrameUnit]:
+    """The units that the plan draws from: strategies may leave some out, such as those that nobody scored."""
+    if len(plan.units) == len(units):
+        return units
+    keys = {unit.key for unit in plan.units}
+    return [unit for unit in units if unit.key in keys]
 
 
 def _top_up(plan: Plan, earlier: Mapping[str, Item], *, size: int, seed: int) -> design.Draw:
@@ -261,6 +274,7 @@ def _record(drawn: _Drawn, *, size: int) -> dict[str, Any]:
         "method": METHOD,
         "asked": size,
         "population": len(drawn.units),
+        "left_out": drawn.left_out,
         "size": len(drawn.draw.picks),
         "frame": drawn.frame.as_dict(),
         "frame_sha256": frames.digest(drawn.units),

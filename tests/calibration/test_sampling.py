@@ -57,14 +57,16 @@ def test_it_works() -> None:
     assert queue.design["basis"]["versions"] == ["judge@v1"]
 
 
-def test_units_without_a_prediction_keep_their_chance() -> None:
+def test_units_without_a_prediction_are_left_out_and_told() -> None:
     make_frame({("chat", "smb"): 100})
     signal = make_signal()
     predict(make_version(signal))
     for number in range(20):
         make_conversation(f"new-{number}")
     queue = sampling.draw_queue(slug="q", signals=[signal], size=40, seed=1, aim=Aim("uncertainty"))
-    assert total_weight(queue)["no prediction"] == 20
+    assert sum(total_weight(queue).values()) == pytest.approx(100)
+    assert (queue.design["population"], queue.design["left_out"]) == (100, 20)
+    assert not queue.items.filter(conversation__external_id__startswith="new").exists()
 
 
 def test_uncertainty_needs_probabilities() -> None:

@@ -87,6 +87,8 @@ class Command(VerbCommand):
             self.stderr.write(
                 f"the frame has {plan['population']} units, {plan['asked']} were asked for: all are taken"
             )
+        if plan["left_out"]:
+            self.stderr.write(f"{plan['left_out']} units that the strategy does not draw from are left out")
         self.stderr.write(f"seed {queue.seed}, {len(plan['strata'])} strata, {plan['population']} units in the frame")
         if few:
             self.stderr.write(f"nobody may label it yet: name --member, or add people at /queues/{queue.slug}/")
