@@ -126,10 +126,13 @@ SPECTACULAR_SETTINGS = {
 CELERY_BROKER_URL = ENVIRONMENT.broker_url or "filesystem://"
 if ENVIRONMENT.broker_url is None:
     # The embedded broker: messages are files in one folder, which every process of this machine reads.
+    _BROKER = {name: VAR / "broker" / name for name in ("messages", "control")}
+    for _folder in _BROKER.values():
+        _folder.mkdir(parents=True, exist_ok=True)
     CELERY_BROKER_TRANSPORT_OPTIONS = {
-        "data_folder_in": str(VAR / "broker" / "messages"),
-        "data_folder_out": str(VAR / "broker" / "messages"),
-        "control_folder": str(VAR / "broker" / "control"),
+        "data_folder_in": str(_BROKER["messages"]),
+        "data_folder_out": str(_BROKER["messages"]),
+        "control_folder": str(_BROKER["control"]),
         "store_processed": False,
     }
 CELERY_TASK_IGNORE_RESULT = True
@@ -142,6 +145,7 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR / "beat-schedule")
 CELERY_BEAT_SCHEDULE = {
     "evaluate-monitors": {"task": "calibration.evaluate_monitors", "schedule": 15 * 60.0},
+    "store-pairs": {"task": "calibration.store_pairs", "schedule": 5 * 60.0},
 }
 
 LOGGING = {
