@@ -1,0 +1,242 @@
+"""Sixteen people at once on PostgreSQL: nothing taken twice, nothing lost, also when the server is killed on the way."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection, connections
+from django.utils import timezone
+
+from labeling import labels, leasing, tokens
+from labeling.models import Conversation, Item, Label, Queue, Slot, Submission, User
+from tests.make import make_queue, make_signal, make_user
+
+pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
+PEOPLE = 16
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def full_queue(people: list[User], *, items: int, overlap: int) -> Queue:
+    """A queue of many items, written in bulk."""
+    queue = make_queue("crowd", signals=[make_signal("sentiment")], items=0, overlap=overlap, members=people)
+    Conversation.objects.bulk_create(
+        Conversation(external_id=f"x-{at}", turns=[{"role": "customer", "text": "Hello"}], content_sha256="0" * 64)
+        for at in range(items)
+    )
+    made = Conversation.objects.filter(external_id__startswith="x-").order_by("id")
+    Item.objects.bulk_create(Item(queue=queue, conversation=one, position=at) for at, one in enumerate(made))
+    Slot.objects.bulk_create(
+        Slot(item=item, queue=queue, number=number, position=item.position)
+        for item in queue.items.all()
+        for number in range(overlap)
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    return queue
+
+
+def together(work: Callable[[User], int], people: list[User]) -> list[int]:
+    def one(person: User) -> int:
+        try:
+            return work(person)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(len(people)) as pool:
+        return list(pool.map(one, people))
+
+
+def check_nothing_twice(queue: Queue) -> None:
+    current = Label.objects.filter(item__queue=queue, superseded_at__isnull=True)
+    pairs = Counter(current.values_list("item_id", "annotator_id"))
+    assert max(pairs.values()) == 1
+    done = Counter(queue.slots.filter(state="done").values_list("item_id", "annotator_id"))
+    assert done == pairs
+    assert max(Counter(item for item, _ in pairs).values()) <= queue.overlap
+
+
+def test_sixteen_people_empty_a_queue() -> None:
+    people = [make_user(f"p{number}") for number in range(PEOPLE)]
+    queue = full_queue(people, items=2000, overlap=2)
+
+    def work(person: User) -> int:
+        count = 0
+        while slot := leasing.lease(annotator=person, queue=queue, now=timezone.now()):
+            answers = [{"signal": "sentiment", "value": "neutral"}]
+            key = f"{person.id}-{count}"
+            outcome = labels.submit(annotator=person, slot_id=slot.id, answers=answers, key=key, now=timezone.now())
+            assert outcome.created and not outcome.submission.late
+            count += 1
+        return count
+
+    counts = together(work, people)
+    assert sum(counts) == 4000
+    assert Label.objects.count() == Submission.objects.count() == 4000
+    assert not queue.slots.exclude(state="done").exists()
+    check_nothing_twice(queue)
+
+
+def test_a_crowd_after_the_last_items_takes_each_once() -> None:
+    people = [make_user(f"p{number}") for number in range(PEOPLE)]
+    queue = full_queue(people, items=5, overlap=3)
+    gate = threading.Barrier(PEOPLE)
+
+    def work(person: User) -> int:
+        gate.wait()
+        held: list[int] = []
+        while slot := leasing.lease(annotator=person, queue=queue, now=timezone.now(), holding=held):
+            held.append(slot.id)
+        return len(held)
+
+    counts = together(work, people)
+    assert sum(counts) == queue.slots.filter(state="leased").count() == 15
+    assert max(counts) <= leasing.MOST_HELD
+
+
+def test_one_key_sent_sixteen_times_at_once_is_one_answer() -> None:
+    person = make_user()
+    queue = full_queue([person], items=1, overlap=1)
+    slot = leasing.lease(annotator=person, queue=queue, now=timezone.now())
+    assert slot is not None
+    gate = threading.Barrier(PEOPLE)
+
+    def work(_: User) -> int:
+        gate.wait()
+        answers = [{"signal": "sentiment", "value": "neutral"}]
+        return int(
+            labels.submit(annotator=person, slot_id=slot.id, answers=answers, key="k", now=timezone.now()).created
+        )
+
+    assert sum(together(work, [person] * PEOPLE)) == 1
+    assert Label.objects.count() == Submission.objects.count() == 1
+
+
+class Server:
+    """A gunicorn of its own on the test's database, that can be killed like a machine that loses power."""
+
+    def __init__(self, var: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        # The parts as they are: a socket's folder or an empty user is fine for the driver, but not in a URL's host.
+        host, name = connection.settings_dict["HOST"], connection.settings_dict["NAME"]
+        user, port = connection.settings_dict["USER"], connection.settings_dict["PORT"]
+        address = f"{user + '@' if user else ''}{host}{f':{port}' if port else ''}"
+        self.environment = {
+            **os.environ,
+            "DATABASE_URL": f"postgres://{address}/{name}",
+            "CXLAB_VAR": str(var),
+            "SECRET_KEY": "k" * 50,
+        }
+        self.log = var / "server.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = ["gunicorn", "cxlab.wsgi", "--bind", f"127.0.0.1:{self.port}", "--workers", "2", "--threads", "8"]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", *command, "--log-level", "warning"],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        for _ in range(300):
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), 1):
+                    return
+            except OSError:
+                time.sleep(0.1)
+        raise AssertionError(self.log.read_text())
+
+    def kill(self) -> None:
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    started = Server(tmp_path)
+    started.start()
+    yield started
+    started.kill()
+
+
+def call(port: int, path: str, body: dict[str, Any], secret: str) -> tuple[int, Any]:
+    link = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        headers = {"Authorization": f"Bearer {secret}", "Content-Type": "application/json"}
+        link.request("POST", f"/api/v1/{path}", json.dumps(body), headers)
+        response = link.getresponse()
+        text = response.read()
+        return response.status, json.loads(text) if text else None
+    finally:
+        link.close()
+
+
+def patiently(port: int, path: str, body: dict[str, Any], secret: str) -> tuple[int, Any]:
+    """What the page does: the same request again until somebody answers."""
+    for _ in range(200):
+        try:
+            status, answer = call(port, path, body, secret)
+        except (OSError, http.client.HTTPException, ValueError):
+            time.sleep(0.1)
+            continue
+        if status < 500:
+            return status, answer
+        time.sleep(0.1)
+    raise AssertionError(f"nobody answered {path}")
+
+
+def test_killed_in_the_middle_nothing_acknowledged_is_lost(server: Server) -> None:
+    people = [make_user(f"p{number}") for number in range(PEOPLE)]
+    queue = full_queue(people, items=200, overlap=2)
+    secrets = {person.id: tokens.make(user=person, name="t", scopes=["label"])[1] for person in people}
+    acknowledged: list[tuple[int, str]] = []
+    halfway = threading.Event()
+
+    def work(person: User) -> int:
+        count, secret = 0, secrets[person.id]
+        while True:
+            status, item = patiently(server.port, "queues/crowd/next/", {}, secret)
+            if status == 204:
+                return count
+            key = f"{person.id}-{count}"
+            body = {"labels": [{"signal": "sentiment", "value": "neutral"}], "key": key}
+            status, answer = patiently(server.port, f"assignments/{item['assignment']}/submit/", body, secret)
+            assert status in (200, 201), answer
+            acknowledged.append((person.id, key))
+            count += 1
+            if len(acknowledged) >= 120:
+                halfway.set()
+
+    def power_cut() -> None:
+        if halfway.wait(40):
+            server.kill()
+            server.start()
+
+    cutter = threading.Thread(target=power_cut)
+    cutter.start()
+    counts = together(work, people)
+    cutter.join()
+    assert halfway.is_set()
+    assert len(acknowledged) == sum(counts) == 400
+    assert set(Submission.objects.values_list("annotator_id", "key")) == set(acknowledged)
+    assert Submission.objects.count() == Label.objects.count() == 400
+    check_nothing_twice(queue)
