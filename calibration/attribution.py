@@ -62,7 +62,7 @@ def attribute(
 ) -> dict[str, Any]:
     """The contract's answer; parts that cannot be known say why, and nothing to compare at all is refused."""
     chart = measure_of(signal, value)
-    _check_by(by)
+    check_by(by)
     chosen = classifier or classifier_of(signal)
     if chosen.signal_id != signal.id:
         raise Refused("other_signal", f"{chosen.slug} does not score {signal.slug}", field="classifier")
@@ -114,7 +114,7 @@ def classifier_of(signal: Signal) -> Classifier:
     return Classifier.objects.select_related("signal").get(id=first["version__classifier"])
 
 
-def _check_by(by: Sequence[str]) -> None:
+def check_by(by: Sequence[str]) -> None:
     for name in by:
         if name not in volumes.CORE:
             raise Refused(

@@ -142,6 +142,95 @@ def forest(
     return _frame(layers, list(rows), c, title, 520, {"step": 26})
 
 
+def trend(
+    points: Sequence[dict[str, Any]],
+    *,
+    boundaries: Sequence[dict[str, str]],
+    title: str,
+    share: bool,
+    colours: dict[str, str] | None = None,
+    width: int = 1040,
+    shaded: Sequence[tuple[str, str]] = (),
+) -> Spec:
+    """As scored (dotted) and corrected (line with its band), a series for each version; compared periods are shaded."""
+    c = colours or LIGHT
+    data = [
+        {
+            "start": point["start"],
+            "version": point["version"],
+            "raw": point["raw"],
+            "value": point["corrected"].get("value"),
+            "low": point["corrected"].get("low"),
+            "high": point["corrected"].get("high"),
+        }
+        for point in points
+    ]
+    ends = [row[name] for row in data for name in ("raw", "low", "high") if row[name] is not None]
+    room = (max(ends, default=1.0) - min(ends, default=0.0)) * 0.12 or 0.05
+    domain = [min(ends, default=0.0) - room, max(ends, default=1.0) + room]
+    domain = [max(domain[0], 0.0), min(domain[1], 1.0)] if share else domain
+    scale = {"domain": domain, "zero": False, "clamp": True, "nice": False}
+    x = {"field": "start", "type": "temporal", "title": None, "axis": {"format": "%-d %b", "tickCount": 8}}
+    y = {
+        "type": "quantitative",
+        "title": None,
+        "scale": scale,
+        "axis": {"tickCount": 5, "format": ".0%" if share else ".2f"},
+    }
+    detail = {"field": "version", "type": "nominal"}
+    marked = [{"start": one["since"], "version": f"@{one['version']}", "top": domain[1]} for one in boundaries]
+    layers: list[Spec] = [
+        {
+            "mark": {"type": "rect", "color": c["line"], "opacity": 0.35},
+            "data": {"values": [{"start": first, "end": last} for first, last in shaded]},
+            "encoding": {"x": x, "x2": {"field": "end"}},
+        },
+        {
+            "mark": {"type": "area", "opacity": 0.18, "color": c["accent"]},
+            "encoding": {"x": x, "y": y | {"field": "low"}, "y2": {"field": "high"}, "detail": detail},
+        },
+        {
+            "mark": {"type": "line", "strokeDash": [2, 3], "color": c["soft"], "strokeWidth": 1.5},
+            "encoding": {"x": x, "y": y | {"field": "raw"}, "detail": detail},
+        },
+        {
+            "mark": {"type": "line", "color": c["accent"], "strokeWidth": 2.2, "point": {"size": 16, "filled": True}},
+            "encoding": {"x": x, "y": y | {"field": "value"}, "detail": detail},
+        },
+        {
+            "mark": {"type": "rule", "color": c["ink"]},
+            "data": {"values": marked[1:]},
+            "encoding": {"x": x},
+        },
+        {
+            "mark": {"type": "text", "align": "left", "dx": 5, "dy": -7, "fontWeight": 600, "fontSize": 11, "color": c["ink"]},
+            "data": {"values": marked},
+            "encoding": {"x": x, "y": y | {"field": "top"}, "text": {"field": "version"}},
+        },
+    ]  # fmt: skip
+    return _frame(layers if shaded else layers[1:], data, c, title, width, 230)
+
+
+def outcome(
+    points: Sequence[dict[str, Any]], *, title: str, colours: dict[str, str] | None = None, width: int = 1040
+) -> Spec:
+    """Verified outcomes under a trend, with their interval."""
+    c = colours or LIGHT
+    x = {"field": "start", "type": "temporal", "title": None, "axis": {"format": "%-d %b", "tickCount": 8}}
+    y = {"type": "quantitative", "title": None, "scale": {"zero": False}, "axis": {"tickCount": 4, "format": ".0%"}}
+    layers: list[Spec] = [
+        {
+            "mark": {"type": "area", "opacity": 0.16, "color": c["trusted"]},
+            "encoding": {"x": x, "y": y | {"field": "low"}, "y2": {"field": "high"}},
+        },
+        {
+            "mark": {"type": "line", "color": c["trusted"], "strokeWidth": 1.8},
+            "encoding": {"x": x, "y": y | {"field": "value"}},
+        },
+    ]
+    return _frame(layers, list(points), c, title, width, 120)
+
+
 def _frame(
     layers: list[Spec], data: list[dict[str, Any]], c: dict[str, str], title: str, width: int, height: Any
 ) -> Spec:

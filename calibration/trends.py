@@ -1,0 +1,280 @@
+"""Trends: what the classifier says of everything, and what is true by the labels of a part, per period and version.
+
+Volumes come from the rollup alone, never from predictions. A series breaks where another version takes over. A point is
+corrected by the labels of its own period, or, where those are too few, of the weeks before it under the same version.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from django.db.models import Count, Q
+from django.db.models.functions import TruncDate
+
+from calibration import attribution, slices, streams, volumes
+from calibration.attribution import MEAN, Measure
+from calibration.history import start_of
+from calibration.models import Classifier, ClassifierVersion, Outcome
+from calibration.stats import trends as stats
+from calibration.stats.estimate import Estimate
+from calibration.stats.intervals import wilson
+from calibration.stats.tables import ConfusionTable
+from calibration.stats.trends import LEAST_LABELS, SliceScores, SliceShares
+from calibration.streams import Answer, Said
+from calibration.volumes import Volume
+from labeling.errors import Refused
+from labeling.models import Signal
+
+PERIODS = ("day", "week", "month")
+LOOK_BACK = timedelta(weeks=8)
+SATISFIED = 4
+Place = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A labelled unit with the answer of the version in service on its day."""
+
+    day: date
+    place: Place
+    version: int
+    answer: Answer
+    said: Said
+
+
+def read(
+    *,
+    signal: Signal,
+    classifier: Classifier | None = None,
+    value: str = "",
+    by: Sequence[str] = (),
+    period: str = "week",
+    since: date | None = None,
+    until: date | None = None,
+) -> dict[str, Any]:
+    """The series of a signal: the whole first, then every slice by `by`. Raises Refused for what cannot be charted."""
+    if period not in PERIODS:
+        raise Refused("unknown_period", f"{period!r} is not one of {', '.join(PERIODS)}", field="period")
+    attribution.check_by(by)
+    chart = _chart(signal, value)
+    chosen = classifier or attribution.classifier_of(signal)
+    if chosen.signal_id != signal.id:
+        raise Refused("other_signal", f"{chosen.slug} does not score {signal.slug}", field="classifier")
+    versions = {version.id: version for version in volumes.versions_of(chosen)}
+    everything = volumes.read(versions.values(), by=volumes.CORE, since=since, until=until)
+    serving = {day: volumes.in_service(rows) for day, rows in volumes.by_day(everything).items()}
+    rows = [row for row in everything if row.version == serving[row.day]]
+    labelled = _labelled(signal, versions, serving)
+    series = [_series(chart, {}, rows, labelled, versions, period)]
+    positions = [volumes.CORE.index(name) for name in by]
+    for place in sorted({tuple(row.place[i] for i in positions) for row in rows}) if by else []:
+        mine = [row for row in rows if tuple(row.place[i] for i in positions) == place]
+        here = [one for one in labelled if tuple(one.place[i] for i in positions) == place]
+        series.append(_series(chart, slices.slice_of(by, place), mine, here, versions, period))
+    return {
+        "signal": signal.slug,
+        "classifier": chosen.slug,
+        "measure": chart.name if chart else "mean",
+        "value": chart.value if chart else MEAN,
+        "period": period,
+        "by": list(by),
+        "series": series,
+        "versions": _boundaries(serving, versions),
+        "outcomes": _outcomes(period, since, until) if rows else [],
+    }
+
+
+def _chart(signal: Signal, value: str) -> Measure | None:
+    """A share or a mean of scores; None for signals that are numbers themselves."""
+    return None if signal.scale == Signal.Scale.INTERVAL else attribution.measure_of(signal, value)
+
+
+def _labelled(
+    signal: Signal, versions: Mapping[int, ClassifierVersion], serving: Mapping[date, int | None]
+) -> list[Labelled]:
+    """Labelled units whose day has a version in service that scored them."""
+    said = streams.said(versions.values(), signal)
+    found = []
+    for answer in streams.answers(signal):
+        for version in versions:
+            spoken = said.get(version, {}).get(answer.unit)
+            day = streams.scored_day(answer, spoken) if spoken else None
+            if spoken is not None and day is not None and serving.get(day) == version:
+                found.append(Labelled(day, answer.place(volumes.CORE), version, answer, spoken))
+    return found
+
+
+def _series(
+    chart: Measure | None,
+    part: dict[str, str],
+    rows: Iterable[Volume],
+    labelled: Iterable[Labelled],
+    versions: Mapping[int, ClassifierVersion],
+    period: str,
+) -> dict[str, Any]:
+    """Points by (period, version), in order."""
+    grouped: dict[tuple[date, int], list[Volume]] = defaultdict(list)
+    for row in rows:
+        grouped[start_of(row.day, period), row.version].append(row)
+    by_version: dict[int, list[Labelled]] = defaultdict(list)
+    for one in labelled:
+        by_version[one.version].append(one)
+    points = [
+        _point(chart, start, versions[version], found, by_version[version], period)
+        for (start, version), found in sorted(grouped.items())
+    ]
+    return {"slice": part, "points": points}
+
+
+def _point(
+    chart: Measure | None,
+    start: date,
+    version: ClassifierVersion,
+    rows: Sequence[Volume],
+    labelled: Sequence[Labelled],
+    period: str,
+) -> dict[str, Any]:
+    answered = [row for row in rows if not row.failed]
+    n = sum(row.count for row in answered)
+    failed = sum(row.count for row in rows) - n
+    last = _last_day(start, period)
+    own = [one for one in labelled if start <= one.day <= last]
+    used = own
+    if len(own) < LEAST_LABELS:
+        used = [one for one in labelled if last - LOOK_BACK < one.day <= last]
+    corrected = _corrected(chart, answered, used) if n else Estimate.undefined("no_items")
+    return {
+        "start": start.isoformat(),
+        "version": version.version,
+        "n": n,
+        "failed": failed / (n + failed) if n + failed else 0.0,
+        "raw": _raw(chart, answered, n),
+        "corrected": corrected.as_dict(),
+        "labels": len(own),
+        "labels_used": len(used),
+        "labels_since": min((one.day for one in used), default=start).isoformat(),
+    }
+
+
+def _raw(chart: Measure | None, rows: Sequence[Volume], n: int) -> float | None:
+    """What the classifier says, uncorrected."""
+    if not n:
+        return None
+    if chart is None:
+        return sum(row.total for row in rows) / n
+    return sum(row.count * _score(chart, row.value) for row in rows) / n
+
+
+def _score(chart: Measure, value: str) -> float:
+    code = chart.code(value)
+    return chart.scores[chart.categories.index(code)] if code is not None else 0.0
+
+
+def _corrected(chart: Measure | None, rows: Sequence[Volume], used: Sequence[Labelled]) -> Estimate:
+    if chart is None or chart.value == MEAN:
+        return stats.mean_trend(_score_slices(chart, rows, used))
+    return _share(chart, rows, used)
+
+
+def _share(chart: Measure, rows: Sequence[Volume], used: Sequence[Labelled]) -> Estimate:
+    """The post-stratified share of the charted category."""
+    counts: dict[Place, Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        code = chart.code(row.value)
+        if code is not None:
+            counts[row.place][code] += row.count
+    cells: dict[Place, list[tuple[str, str, int, float, float]]] = defaultdict(list)
+    for one in used:
+        gold, predicted = chart.code(one.answer.value), chart.code(one.said.value)
+        if gold is not None and predicted is not None and one.place in counts:
+            weight = one.answer.weight
+            cells[one.place].append((gold, predicted, 1, weight, weight**2))
+    parts = [
+        SliceShares(
+            ConfusionTable.from_cells(chart.categories, cells[place]),
+            tuple(found[name] for name in chart.categories),
+            slices.words(slices.slice_of(volumes.CORE, place)),
+        )
+        for place, found in sorted(counts.items())
+    ]
+    wanted = next(i for i, score in enumerate(chart.scores) if score == 1.0)
+    return stats.corrected_shares(parts).shares[wanted] if parts else Estimate.undefined("no_items")
+
+
+def _score_slices(chart: Measure | None, rows: Sequence[Volume], used: Sequence[Labelled]) -> list[SliceScores]:
+    """Numbers of labelled units beside those of all; a mean and a spread stand for numbers that the rollup sums up."""
+    mine: dict[Place, list[Volume]] = defaultdict(list)
+    for row in rows:
+        mine[row.place].append(row)
+    known: dict[Place, list[Labelled]] = defaultdict(list)
+    for one in used:
+        known[one.place].append(one)
+    parts = []
+    for place, found in sorted(mine.items()):
+        values, counts = _values(chart, found)
+        here = known[place]
+        parts.append(
+            SliceScores(
+                labels=tuple(_number(chart, one.answer.value, one.answer.number) for one in here),
+                predictions=tuple(_number(chart, one.said.value, one.said.number) for one in here),
+                unlabelled=values,
+                counts=counts,
+                weights=tuple(one.answer.weight for one in here),
+                name=slices.words(slices.slice_of(volumes.CORE, place)),
+            )
+        )
+    return parts
+
+
+def _number(chart: Measure | None, value: str, number: float | None) -> float:
+    return _score(chart, value) if chart is not None else float(number or 0.0)
+
+
+def _values(chart: Measure | None, rows: Sequence[Volume]) -> tuple[tuple[float, ...], tuple[int, ...]]:
+    if chart is not None:
+        return tuple(_score(chart, row.value) for row in rows), tuple(row.count for row in rows)
+    n = sum(row.count for row in rows)
+    mean = sum(row.total for row in rows) / n
+    spread = max(sum(row.total_squares for row in rows) / n - mean**2, 0.0) ** 0.5
+    return (mean - spread, mean + spread), (n - n // 2, n // 2)
+
+
+def _last_day(start: date, period: str) -> date:
+    if period == "day":
+        return start
+    if period == "week":
+        return start + timedelta(days=6)
+    return (start.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
+
+
+def _boundaries(serving: Mapping[date, int | None], versions: Mapping[int, ClassifierVersion]) -> list[dict[str, str]]:
+    """The day from which on each version was in service."""
+    found: list[dict[str, str]] = []
+    for day, version in sorted(serving.items()):
+        if version is not None and (not found or found[-1]["version"] != versions[version].version):
+            found.append({"since": day.isoformat(), "version": versions[version].version})
+    return found
+
+
+def _outcomes(period: str, since: date | None, until: date | None) -> list[dict[str, Any]]:
+    """Verified facts beside the trend: the share of satisfied answers among those who answered."""
+    rows = Outcome.objects.filter(kind=Outcome.Kind.CSAT, at__isnull=False)
+    if since:
+        rows = rows.filter(at__gte=datetime.combine(since, time.min, UTC))
+    if until:
+        rows = rows.filter(at__lt=datetime.combine(until + timedelta(days=1), time.min, UTC))
+    daily = rows.annotate(day=TruncDate("at")).values_list("day").order_by()
+    counted = daily.annotate(n=Count("id"), good=Count("id", filter=Q(value__gte=SATISFIED)))
+    sums: dict[date, list[int]] = defaultdict(lambda: [0, 0])
+    for day, n, good in counted:
+        cell = sums[start_of(day, period)]
+        cell[0] += n
+        cell[1] += good
+    points = [
+        {"start": start.isoformat(), "n": n} | wilson(good, n).as_dict() for start, (n, good) in sorted(sums.items())
+    ]
+    return [{"kind": "csat", "measure": "share of 4 and 5, among responders", "points": points}] if points else []
