@@ -15,11 +15,20 @@ MENU = [
     ("Review", "/review/", "reviewer"),
     ("Overview", "/", "engineer"),
     ("Classifiers", "/classifiers/", "engineer"),
+    ("Trends", "/trends/", "engineer"),
     ("Drift", "/drift/", "engineer"),
     ("Datasets", "/datasets/", "engineer"),
+    ("Gates", "/gates/", "engineer"),
     ("Queues", "/queues/", "engineer"),
     ("Settings", "/settings/", "annotator"),
 ]
+
+
+def _is_at(path: str, url: str) -> bool:
+    """Whether a page lies under a menu entry; trends have their pages under their signals."""
+    if url == "/trends/" and path.startswith("/signals/"):
+        return True
+    return path == url or (url != "/" and path.startswith(url))
 
 
 def navigation(request: HttpRequest) -> dict[str, Any]:
@@ -27,9 +36,7 @@ def navigation(request: HttpRequest) -> dict[str, Any]:
     if not isinstance(user, User):
         return {"menu": []}
     entries = [
-        {"name": name, "url": url, "current": request.path == url or (url != "/" and request.path.startswith(url))}
-        for name, url, role in MENU
-        if user.may(role)
+        {"name": name, "url": url, "current": _is_at(request.path, url)} for name, url, role in MENU if user.may(role)
     ]
     waiting = DriftFlag.objects.filter(state=DriftFlag.State.OPEN).count() if user.may("engineer") else 0
     return {"menu": entries, "open_flags": waiting}

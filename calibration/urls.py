@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from calibration.api import agreement, bulk, classifiers, conversations, drift, queues, traces
+from calibration.api import agreement, bulk, classifiers, conversations, drift, moves, queues, traces
 from calibration.views import conversations as conversation_pages
 from calibration.views import datasets as dataset_pages
 from calibration.views import drift as drift_pages
+from calibration.views import moves as move_pages
 from calibration.views import overview, reports
 from calibration.views import queues as queue_pages
 
@@ -34,6 +35,11 @@ pages: list[URLPattern] = [
     path("drift/look/", drift_pages.look, name="drift-look"),
     path("drift/<int:flag_id>/", drift_pages.flag_page, name="flag"),
     path("drift/<int:flag_id>/change/", drift_pages.change, name="flag-change"),
+    path("trends/", move_pages.trend_index, name="trends"),
+    path("signals/<slug:slug>/trend/", move_pages.trend, name="trend"),
+    path("signals/<slug:slug>/moved/", move_pages.moved, name="moved"),
+    path("gates/", move_pages.gate_list, name="gates"),
+    path("gates/<int:run_id>/", move_pages.gate, name="gate"),
     path("conversations/", conversation_pages.conversations, name="conversations"),
     path("conversations/<path:external_id>/", conversation_pages.conversation, name="conversation"),
 ]
@@ -59,6 +65,9 @@ api: list[URLPattern] = [
     path("comparison/", agreement.Comparison.as_view()),
     path("reports/<int:report_id>/", agreement.KeptReport.as_view()),
     path("classifiers/", classifiers.Classifiers.as_view()),
+    path("trends/", moves.Trends.as_view()),
+    path("attribution/", moves.Attribution.as_view()),
+    path("gates/", moves.Gates.as_view()),
     path("drift/", drift.Flags.as_view()),
     path("drift/evaluate/", drift.Evaluate.as_view()),
     path("drift/<int:flag_id>/", drift.OneFlag.as_view()),

@@ -10,6 +10,7 @@ from datetime import date
 from django.db.models import QuerySet, Sum
 
 from calibration.models import Classifier, ClassifierVersion, PredictionRollup
+from labeling.models import Signal
 
 CORE = ("channel", "cohort")
 """What the rollup can be sliced by."""
@@ -71,3 +72,10 @@ def versions_of(classifier: Classifier) -> list[ClassifierVersion]:
     for version in versions:
         version.classifier = classifier
     return versions
+
+
+def most_scored() -> Signal | None:
+    """The signal with the most predictions; None before there are any."""
+    counted = PredictionRollup.objects.values("version__classifier__signal").annotate(n=Sum("count"))
+    first = counted.order_by("-n", "version__classifier__signal").first()
+    return None if first is None else Signal.objects.get(id=first["version__classifier__signal"])

@@ -62,6 +62,18 @@ def points(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:+.1f}".replace("-", "−")
 
 
+@register.filter
+def tenths(value: float | None) -> str:
+    """A share for people: 34.1 %."""
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+@register.filter
+def split_words(text: str) -> list[str]:
+    """The words of a literal list in a template."""
+    return text.split()
+
+
 @register.simple_tag
 def bars(parts: Sequence[dict[str, Any]], index: int, width: int = 300) -> SafeString:
     """One part as a bar from zero with its interval, on an axis shared by all parts."""

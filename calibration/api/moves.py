@@ -1,0 +1,118 @@
+"""Trends, attribution and gates over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import generics, serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from calibration import attribution, flags, gates, periods, trends
+from calibration.api.drift import given, who
+from calibration.models import GateRun
+from labeling.sampling import signals_named
+
+SIGNAL = OpenApiParameter("signal", str, required=True)
+CLASSIFIER = OpenApiParameter("classifier", str, description="without it the one that scored most")
+VALUE = OpenApiParameter("value", str, description="a category, or mean; the first category without it")
+BY = OpenApiParameter("by", str, description="comma-separated: channel, cohort")
+
+
+class TrendQuery(serializers.Serializer[Any]):
+    signal = serializers.CharField()
+    classifier = serializers.CharField(required=False, default="", allow_blank=True)
+    value = serializers.CharField(required=False, default="", allow_blank=True)
+    by = serializers.CharField(required=False, default="", allow_blank=True)
+    period = serializers.CharField(required=False, default="week")
+    since = serializers.DateField(required=False, default=None)
+    until = serializers.DateField(required=False, default=None)
+
+
+class GateSerializer(serializers.Serializer[Any]):
+    policy = serializers.CharField(help_text="the YAML text", trim_whitespace=False)
+    dataset = serializers.CharField(help_text="gold@3")
+    candidate = serializers.CharField(help_text="judge@2026-03")
+    baseline = serializers.CharField(required=False, default="", allow_blank=True)
+
+
+class GateRunSerializer(serializers.ModelSerializer[GateRun]):
+    dataset = serializers.CharField(source="dataset_version")
+    candidate = serializers.CharField()
+    baseline = serializers.CharField(allow_null=True)
+    sentence = serializers.CharField(source="document.sentence")
+    checks = serializers.ListField(source="document.checks", child=serializers.DictField())
+
+    class Meta:
+        model = GateRun
+        fields = ("id", "passed", "sentence", "dataset", "candidate", "baseline", "policy", "checks", "created_at")
+
+
+def names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+class Trends(APIView):
+    """Raw and corrected series with intervals, versions marked."""
+
+    scope = "read"
+
+    @extend_schema(
+        operation_id="trends_read",
+        parameters=[SIGNAL, CLASSIFIER, VALUE, BY, OpenApiParameter("period", str, enum=trends.PERIODS),
+                    OpenApiParameter("since", OpenApiTypes.DATE), OpenApiParameter("until", OpenApiTypes.DATE)],
+        responses=OpenApiTypes.OBJECT,
+    )  # fmt: skip
+    def get(self, request: Request) -> Response:
+        query = TrendQuery(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        asked: dict[str, Any] = dict(query.validated_data)
+        classifier = flags.classifier_named(asked.pop("classifier")) if asked["classifier"] else None
+        asked.pop("classifier", None)
+        signal = signals_named([asked.pop("signal")])[0]
+        return Response(trends.read(signal=signal, classifier=classifier, **asked | {"by": names(asked["by"])}))
+
+
+class Attribution(APIView):
+    """What moved between two periods: customers, upgrade, silent drift, mix, transcription."""
+
+    scope = "read"
+
+    @extend_schema(
+        operation_id="attribution_read",
+        parameters=[SIGNAL, OpenApiParameter("from", str, required=True, description="2026-01-01..2026-01-31"),
+                    OpenApiParameter("to", str, required=True), CLASSIFIER, VALUE, BY],
+        responses=OpenApiTypes.OBJECT,
+    )  # fmt: skip
+    def get(self, request: Request) -> Response:
+        asked = request.query_params
+        missing = {name: ["This field is required."] for name in ("signal", "from", "to") if not asked.get(name)}
+        if missing:
+            raise serializers.ValidationError(missing)
+        found = attribution.attribute(
+            signal=signals_named([asked["signal"]])[0],
+            before=periods.read(asked["from"], field="from"),
+            after=periods.read(asked["to"], field="to"),
+            classifier=flags.classifier_named(asked["classifier"]) if asked.get("classifier") else None,
+            value=asked.get("value", ""),
+            by=names(asked.get("by", "channel,cohort")),
+        )
+        return Response(found)
+
+
+class Gates(generics.ListAPIView[GateRun]):
+    """Gates that were run; POST runs one."""
+
+    scopes: ClassVar = {"GET": "read", "POST": "read"}
+    serializer_class = GateRunSerializer
+    queryset = GateRun.objects.select_related(
+        "dataset_version__dataset", "candidate__classifier", "baseline__classifier"
+    ).order_by("id")
+
+    @extend_schema(operation_id="gates_run", request=GateSerializer, responses={201: GateRunSerializer})
+    def post(self, request: Request) -> Response:
+        done = gates.run(**given(GateSerializer, request), by_whom=who(request))
+        return Response(GateRunSerializer(done).data, status=201)

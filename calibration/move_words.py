@@ -1,0 +1,71 @@
+"""Trends and movements in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from calibration import sentences
+
+NAMES = {
+    "customers": "Customers",
+    "upgrade": "Upgrade",
+    "silent_drift": "Silent drift",
+    "mix": "Mix of channels and cohorts",
+    "transcription": "Transcription",
+}
+MEANINGS = {
+    "customers": "what people themselves said changed",
+    "upgrade": "the new version scores the same conversations differently",
+    "silent_drift": "the same version errs differently than before",
+    "mix": "slices at another level grew or shrank",
+    "transcription": "the share of badly transcribed calls changed",
+}
+REASONS = {
+    "no_bridge": "not told apart from the upgrade: too few conversations were scored by both versions",
+    "no_transcript_quality": "not measured: no reference transcripts of both periods",
+    "no_labels_of_the_old_version": "not measured: labels are matched with the new version only",
+}
+
+
+def parts(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """The parts in order, each with its name and what it means."""
+    versions = found["to"]["versions"]
+    return [
+        part
+        | {
+            "key": name,
+            "name": f"Upgrade to {found['classifier']}@{versions[0]}"
+            if name == "upgrade" and found["from"]["versions"][:1] != versions[:1]
+            else NAMES[name],
+            "leading": name in found["leading"],
+            "told": MEANINGS[name] if part.get("value") is not None else reason(part.get("reason")),
+        }
+        for name, part in found["parts"].items()
+    ]
+
+
+def reason(code: str | None) -> str:
+    return REASONS.get(code or "") or f"not measured: {sentences.reason(code)}"
+
+
+def trend(document: dict[str, Any], *, title: str, share: bool) -> str:
+    """Where the number stands now, corrected, and what the classifier says."""
+    points = document["series"][0]["points"]
+    full = [point for point in points if point["corrected"].get("value") is not None]
+    last = full[-1] if full else points[-1]
+    subject = f"“{document['value']}”" if share else f"The mean of {title.lower()}"
+    raw = number(last["raw"], share)
+    known = last["corrected"]
+    if known.get("value") is None:
+        return f"{subject} is scored at {raw}; too few labels say whether that is true."
+    limits = f"{number(known['low'], share)} to {number(known['high'], share)}"
+    if known["low"] <= last["raw"] <= known["high"]:
+        return f"{subject} stands at {number(known['value'], share)} ({limits}), and the classifier’s {raw} agrees."
+    side = "high" if last["raw"] > known["value"] else "low"
+    return f"{subject} stands at {number(known['value'], share)} ({limits}); the classifier’s {raw} is too {side}."
+
+
+def number(value: float | None, share: bool) -> str:
+    if value is None:
+        return "–"
+    return f"{100 * value:.0f} %" if share else f"{value:.2f}"

@@ -1,0 +1,211 @@
+"""Trends, what moved between two periods, and release gates as pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_safe
+
+from calibration import attribution, charts, flags, gates, move_words, periods, trends, volumes
+from calibration.errors import EvidenceRefused
+from calibration.history import start_of
+from calibration.models import Classifier, ClassifierVersion, DriftFlag, GateRun
+from calibration.periods import Days
+from labeling import access
+from labeling.access import person, role_required
+from labeling.errors import NotFound, Refused
+from labeling.models import DatasetVersion, Signal
+
+WINDOW = timedelta(days=28)
+MOST_GATES = 50
+EXAMPLE = """# every rule must hold; all tests together are one family (Holm)
+by: [channel]
+rules:
+  - {statistic: kappa, at_least: 0.5}
+  - {slice: {channel: voice}, statistic: kappa, at_least: 0.6}
+max_missing: 0.02
+# no_worse_than_baseline: {margin: 0.05}
+"""
+
+
+@role_required("engineer")
+@require_safe
+def trend_index(request: HttpRequest) -> HttpResponse:
+    """The trend of the signal that is scored most."""
+    first = volumes.most_scored()
+    return render(request, "calibration/trend_empty.html") if first is None else redirect("trend", first.slug)
+
+
+@role_required("engineer")
+@require_safe
+def trend(request: HttpRequest, slug: str) -> HttpResponse:
+    """The whole first; slices below; two periods to be compared."""
+    signal = access.signal(slug)
+    asked = {name: request.GET.get(name, "") for name in ("classifier", "value", "by", "period")}
+    context = _choices(signal) | {"signal": signal, "asked": asked}
+    try:
+        document = _document(signal, asked)
+    except (EvidenceRefused, NotFound) as refused:
+        return render(request, "calibration/trend.html", context | {"refused": refused})
+    if not document["series"][0]["points"]:
+        return render(request, "calibration/trend.html", context)
+    share = document["value"] != attribution.MEAN
+    before, after = _windows(document)
+    context |= {
+        "document": document,
+        "share": share,
+        "sentence": move_words.trend(document, title=signal.title, share=share),
+        "pictures": [
+            {"slice": series["slice"], "points": series["points"]} | _drawn(document, series["points"], share)
+            for series in document["series"]
+        ],
+        "outcomes": [outcome | _outcome_drawn(outcome) for outcome in document["outcomes"]],
+        "labels": sum(point["labels"] for point in document["series"][0]["points"]),
+        "before": before,
+        "after": after,
+    }
+    return render(request, "calibration/trend.html", context)
+
+
+@role_required("engineer")
+@require_safe
+def moved(request: HttpRequest, slug: str) -> HttpResponse:
+    """What moved between two periods, in a sentence, then as parts that add up."""
+    signal = access.signal(slug)
+    asked = {name: request.GET.get(name, "") for name in ("classifier", "value", "by")}
+    if not (request.GET.get("from") and request.GET.get("to")):
+        return redirect("trend", slug)
+    before, after = (periods.read(request.GET[name], field=name) for name in ("from", "to"))
+    context = _choices(signal) | {"signal": signal, "asked": asked, "before": before, "after": after}
+    try:
+        found = attribution.attribute(
+            signal=signal,
+            before=before,
+            after=after,
+            classifier=flags.classifier_named(asked["classifier"]) if asked["classifier"] else None,
+            value=asked["value"],
+        )
+    except EvidenceRefused as refused:
+        return render(request, "calibration/moved.html", context | {"refused": refused})
+    context |= {"found": found, "share": found["value"] != attribution.MEAN, "parts": move_words.parts(found)}
+    context |= _beside(signal, found, before, after) | {"recalibrate": _flag_of(found)}
+    return render(request, "calibration/moved.html", context)
+
+
+@role_required("engineer")
+def gate_list(request: HttpRequest) -> HttpResponse:
+    """Gates so far, and a form to run one."""
+    form = {name: request.POST.get(name, "") for name in ("policy", "dataset", "candidate", "baseline")}
+    context: dict[str, Any] = {"form": form if form["policy"] else form | {"policy": EXAMPLE}}
+    if request.method == "POST":
+        try:
+            done = gates.run(**form, by_whom=person(request))
+            messages.success(request, done.document["sentence"])
+            return redirect("gate", done.id)
+        except Refused as refused:
+            context["refused"] = refused
+    runs = GateRun.objects.select_related("candidate__classifier", "dataset_version__dataset", "created_by")
+    context |= {
+        "runs": runs.order_by("-id")[:MOST_GATES],
+        "datasets": DatasetVersion.objects.filter(frozen_at__isnull=False).select_related("dataset"),
+        "versions": ClassifierVersion.objects.select_related("classifier"),
+    }
+    return render(request, "calibration/gates.html", context, status=422 if "refused" in context else 200)
+
+
+@role_required("engineer")
+@require_safe
+def gate(request: HttpRequest, run_id: int) -> HttpResponse:
+    """One gate, as a page or as a file."""
+    runs = GateRun.objects.select_related("candidate__classifier", "dataset_version__dataset", "baseline__classifier")
+    run = get_object_or_404(runs, id=run_id)
+    export = request.GET.get("export")
+    if export == "junit":
+        return HttpResponse(gates.junit(run.document), content_type="application/xml")
+    if export == "markdown":
+        return HttpResponse(gates.markdown(run.document), content_type="text/markdown; charset=utf-8")
+    rows = [check | {"told": gates.told(check["value"])} for check in run.document["checks"]]
+    return render(request, "calibration/gate.html", {"run": run, "document": run.document, "checks": rows})
+
+
+def _document(signal: Signal, asked: dict[str, str]) -> dict[str, Any]:
+    return trends.read(
+        signal=signal,
+        classifier=flags.classifier_named(asked["classifier"]) if asked["classifier"] else None,
+        value=asked["value"],
+        by=[name for name in asked["by"].split(",") if name],
+        period=asked["period"] or "week",
+    )
+
+
+def _choices(signal: Signal) -> dict[str, Any]:
+    return {
+        "classifiers": Classifier.objects.filter(signal=signal),
+        "categories": signal.categories.all(),
+        "signals": Signal.objects.filter(classifiers__isnull=False).distinct().order_by("slug"),
+    }
+
+
+def _drawn(
+    document: dict[str, Any], points: Sequence[dict[str, Any]], share: bool, shaded: Sequence[tuple[str, str]] = ()
+) -> dict[str, str]:
+    """The chart in both themes."""
+    options: dict[str, Any] = {
+        "boundaries": document["versions"],
+        "title": document["measure"],
+        "share": share,
+        "shaded": shaded,
+    }
+    return {
+        "light": charts.inline(charts.trend(points, **options)),
+        "dark": charts.inline(charts.trend(points, **options, colours=charts.DARK)),
+    }
+
+
+def _outcome_drawn(outcome: dict[str, Any]) -> dict[str, str]:
+    title = outcome["measure"]
+    return {
+        "light": charts.inline(charts.outcome(outcome["points"], title=title)),
+        "dark": charts.inline(charts.outcome(outcome["points"], title=title, colours=charts.DARK)),
+    }
+
+
+def _windows(document: dict[str, Any]) -> tuple[Days, Days]:
+    """Two periods worth comparing at first: the last four weeks with the four before them."""
+    last = date.fromisoformat(document["series"][0]["points"][-1]["start"])
+    step = {"day": timedelta(0), "week": timedelta(days=6), "month": timedelta(days=27)}[document["period"]]
+    end = last + step
+    middle = end - WINDOW
+    return Days(middle - WINDOW + timedelta(days=1), middle), Days(middle + timedelta(days=1), end)
+
+
+def _beside(signal: Signal, found: dict[str, Any], before: Days, after: Days) -> dict[str, Any]:
+    """The trend that holds both periods, with them shaded."""
+    first, last = min(before.first, after.first), max(before.last, after.last)
+    period = "day" if (last - first).days < 45 else "week"
+    document = trends.read(
+        signal=signal,
+        classifier=flags.classifier_named(found["classifier"]),
+        value=found["value"],
+        period=period,
+        since=start_of(first, period),
+        until=last,
+    )
+    shaded = [(days.first.isoformat(), days.last.isoformat()) for days in (before, after)]
+    share = found["value"] != attribution.MEAN
+    points = document["series"][0]["points"]
+    picture = {"slice": {}, "points": points} | _drawn(document, points, share, shaded)
+    return {"document": document, "picture": picture}
+
+
+def _flag_of(found: dict[str, Any]) -> DriftFlag | None:
+    """The active flag of the version in service, where the classifier is to blame."""
+    if found["verdict"] not in ("classifier", "both"):
+        return None
+    active = DriftFlag.objects.filter(version__classifier__slug=found["classifier"], state__in=DriftFlag.ACTIVE)
+    return active.filter(version__version=found["to"]["versions"][0]).first()
