@@ -161,6 +161,14 @@ def test_stratified_chances_are_what_simulation_finds_also_with_fewer_units_than
     assert max(abs(z) for z in off.values()) < 4
 
 
+def test_with_fewer_picks_than_strata_a_proportional_draw_is_an_even_one() -> None:
+    sample = draw(make_frame({"a": 12, "b": 7, "c": 1}), size=2, strategy="stratified", rng=rng())
+    assert [pick.inclusion_probability for pick in sample.picks] == pytest.approx([0.1, 0.1])
+    equal = draw(make_frame({"a": 12, "b": 6, "c": 2}), size=2, strategy="stratified", rng=rng(), allocation="equal")
+    expected = {"a": 2 / 3 / 12, "b": 2 / 3 / 6, "c": 2 / 3 / 2}
+    assert all(pick.inclusion_probability == pytest.approx(expected[pick.stratum]) for pick in equal.picks)
+
+
 def test_unequal_chances_are_what_simulation_finds() -> None:
     units = make_frame({"a": 20, "b": 15}, measure=lambda index: 40.0 if index == 0 else index % 4)
     off = simulated(units, lambda generator: draw(units, size=10, strategy="unequal", rng=generator), rounds=4000)

@@ -18,9 +18,10 @@ from calibration.stats.attribution import (
     SliceMovement,
     attribute,
 )
-from calibration.stats.blame import Group, labels_needed, leading, verdict
+from calibration.stats.blame import Group, labels_needed, leading, sentence, verdict
 from calibration.stats.estimate import Estimate, StatisticsError
 from calibration.stats.movement import confusion_split, kitagawa, split
+from calibration.stats.redraws import columns, drawn_bridge
 from calibration.stats.tables import ConfusionTable
 
 CATEGORIES = ("bad", "good")
@@ -361,6 +362,38 @@ def test_confusion_split_refuses_nonsense(first: list[object], scores: list[floa
 # --- the rules ----------------------------------------------------------------------------------------------------
 
 
+def test_a_bridge_errs_as_its_sample_does_and_a_whole_one_not_at_all() -> None:
+    bridge = np.array([[[[60.0], [10.0]], [[20.0], [110.0]]]])
+    volume = bridge.sum(axis=1)
+    whole = drawn_bridge(bridge, volume, 50, rng())
+    assert np.allclose(whole, columns(bridge)[None])
+    part = drawn_bridge(bridge, volume * 1000, 4000, rng())
+    assert part.sum(axis=2) == pytest.approx(np.ones((4000, 1, 2, 1)))
+    known = columns(bridge)[0, 0, 0, 0]
+    assert part[:, 0, 0, 0, 0].mean() == pytest.approx(known, abs=0.01)
+    assert part[:, 0, 0, 0, 0].std() == pytest.approx(np.sqrt(known * (1 - known) / 80), rel=0.1)
+    half = drawn_bridge(bridge, volume * 2, 4000, rng())
+    assert half[:, 0, 0, 0, 0].std() == pytest.approx(part[:, 0, 0, 0, 0].std() * np.sqrt(0.5), rel=0.05)
+
+
+def test_the_sentence_gives_each_part_with_its_interval() -> None:
+    parts = {"upgrade": Estimate(0.051, 0.03, 0.072), "mix": Estimate(-0.01, -0.02, -0.001)}
+    told = sentence(
+        "share of bad",
+        Estimate(0.041),
+        parts,
+        "both",
+        ("upgrade", "mix"),
+        more_labels=0,
+        versions=("a", "b"),
+        points=True,
+    )
+    assert told == (
+        "The share of bad rose by 4.1 points; customers and classifier both moved: the upgrade from a to b (+5.1 points, "
+        "+3.0 to +7.2) and the mix of slices (-1.0 points, -2.0 to -0.1)."
+    )
+
+
 def test_the_decision_rule() -> None:
     sharp, calm, blurred = Group(0.1, 1e-4, 0.0), Group(0.005, 1e-5, 0.0), Group(0.03, 1e-3, 0.0)
     assert verdict(0.1, sharp, calm) == "customers"
@@ -368,6 +401,7 @@ def test_the_decision_rule() -> None:
     assert verdict(0.2, sharp, sharp) == "both"
     assert verdict(0.01, calm, calm) == "nothing moved"
     assert verdict(0.13, sharp, blurred) == "not enough evidence"
+    assert verdict(0.13, blurred, sharp) == "not enough evidence"
 
 
 def test_labels_needed_knows_when_labels_do_not_help() -> None:

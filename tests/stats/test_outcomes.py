@@ -81,6 +81,8 @@ def test_angry_responders_bias_the_score_and_the_proxy_repairs_a_part() -> None:
     assert naive < 0.46
     assert naive + 0.02 < (found.reweighted.value or 0) < 0.65
     assert found.low <= 0.65 <= found.high
+    reach = 1.96 * (found.reweighted.standard_error or 0)
+    assert found.reweighted.half_width == pytest.approx(reach, rel=0.02)
     assert found.high - found.low == pytest.approx(1 - answers.mean())
 
 
@@ -92,6 +94,7 @@ def test_nobody_or_everybody_answered() -> None:
     assert everybody.reweighted.low is not None and everybody.reweighted.low < 1
     blind = response_bias([1, 0], [5.0, 5.0], [5.0, 5.0, 1.0, 1.0, 1.0])
     assert blind.reweighted.value == 0.5
+    assert blind.reweighted.standard_error == pytest.approx(math.sqrt(0.25 / 2))
 
 
 @pytest.mark.parametrize(
