@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import IntegrityError, transaction
-from django.db.models import Count, Exists, Model, OuterRef, Q, QuerySet, Subquery
+from django.db import IntegrityError, connection, transaction
+from django.db.models import Exists, OuterRef, Q
 
 from labeling.errors import Conflict, NotFound
-from labeling.models import Item, Queue, QueueMember, Slot, User
+from labeling.models import Queue, Slot, User
 
 MOST_HELD = 2
 """The item on screen and the one that is prefetched."""
@@ -24,71 +24,86 @@ COUNTED_OPEN = 1000
 ROUNDS = 8
 
 
+# The two questions of the hot path are written out: both databases understand them, and building them anew from Python
+# objects for each item would cost more than answering them.
+PLACE = """
+SELECT m.id, m.lane, q.id, q.state, q.overlap, q.lease_seconds, q.shows_cohort,
+  (SELECT count(*) FROM labeling_queuemember o WHERE o.queue_id = q.id),
+  (SELECT count(*) FROM labeling_slot s WHERE s.queue_id = q.id AND s.annotator_id = m.user_id AND s.state = 'leased'),
+  (SELECT s.id FROM labeling_slot s WHERE s.queue_id = q.id AND s.annotator_id = m.user_id AND s.state = 'leased'
+     AND s.id NOT IN ({holding}) ORDER BY s.position, s.id LIMIT 1),
+  (SELECT count(*) FROM labeling_slot s WHERE s.queue_id = q.id AND s.annotator_id = m.user_id AND s.state = 'done'),
+  (SELECT count(*) FROM labeling_slot s WHERE s.queue_id = q.id AND s.annotator_id = m.user_id AND s.state = 'skipped'),
+  (SELECT i.position FROM labeling_item i WHERE i.queue_id = q.id ORDER BY i.position DESC LIMIT 1),
+  (SELECT count(*) FROM
+     (SELECT 1 FROM labeling_slot s WHERE s.queue_id = q.id AND s.state = 'free' LIMIT {counted}) AS open)
+FROM labeling_queuemember m JOIN labeling_queue q ON q.id = m.queue_id
+WHERE m.user_id = %s AND q.{column} = %s
+"""
+CANDIDATES = """
+SELECT s.id FROM labeling_slot s
+WHERE s.queue_id = %s AND {condition}
+  AND NOT EXISTS (SELECT 1 FROM labeling_slot mine WHERE mine.item_id = s.item_id AND mine.annotator_id = %s)
+ORDER BY {order} LIMIT {size}
+"""
+FREE_IN_LANE = ("s.state = 'free' AND s.number = %s", "s.position")
+# Slots that replace skipped ones are numbered on beyond the lanes: they are found here, at the end.
+FREE_ELSEWHERE = ("s.state = 'free' AND s.number <> %s", "s.number, s.position")
+EXPIRED = ("s.state = 'leased' AND s.leased_until <= %s", "s.leased_until")
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where somebody stands in a queue before asking for an item: their lane, what they hold, what they have done."""
 
     annotator: User
-    queue: Queue
+    queue_id: int
+    state: str
+    lease_seconds: int
+    shows_cohort: bool
     lane: int
     rank: int
     mates: int
     held: int
     held_elsewhere: int | None
     done: int
-    had: int
+    skipped: int
     items: int
     open: int
 
     @property
     def left(self) -> int:
         """Items that can still become theirs; at most COUNTED_OPEN are counted."""
-        return max(0, min(self.items - self.had, self.open) + self.held)
+        return max(0, min(self.items - self.done - self.skipped - self.held, self.open)) + self.held
 
 
-def place(*, annotator: User, queue: Queue | None = None, slug: str = "", holding: Collection[int] = ()) -> Place:
-    """The door of a queue for its member, in one query; NotFound for everybody else."""
-    own = Slot.objects.filter(queue=OuterRef("queue"), annotator=annotator)
-    held = own.filter(state=Slot.State.LEASED)
-    free = Slot.objects.filter(queue=OuterRef(OuterRef("queue")), state=Slot.State.FREE).order_by()
-    member = (
-        QueueMember.objects.filter(Q(queue=queue) if queue else Q(queue__slug=slug), user=annotator)
-        .select_related("queue")
-        .annotate(
-            members=_count(QueueMember.objects.filter(queue=OuterRef("queue"))),
-            held=_count(held),
-            held_elsewhere=Subquery(held.exclude(id__in=list(holding)).order_by("position", "id").values("id")[:1]),
-            done=_count(own.filter(state=Slot.State.DONE)),
-            had=_count(own),
-            highest=Subquery(Item.objects.filter(queue=OuterRef("queue")).order_by("-position").values("position")[:1]),
-            open=_count(Slot.objects.filter(id__in=free.values("id")[:COUNTED_OPEN])),
-        )
-        .first()
-    )
-    if member is None:
+def place(*, annotator: User, queue: Queue | int | str, holding: Collection[int] = ()) -> Place:
+    """The door of a queue (its slug, its id or itself) for its member, in one query; NotFound for everybody else."""
+    key = queue.id if isinstance(queue, Queue) else queue
+    marks = ", ".join(["%s"] * len(holding)) or "-1"
+    column = "slug" if isinstance(key, str) else "id"
+    with connection.cursor() as cursor:
+        statement = PLACE.format(holding=marks, counted=COUNTED_OPEN, column=column)
+        cursor.execute(statement, [*holding, annotator.id, key])
+        row = cursor.fetchone()
+    if row is None:
         raise NotFound("not_a_member", "there is no such queue", field="queue")
-    return _placed(annotator, member)
-
-
-def _count(rows: QuerySet[Any]) -> Subquery:
-    """How many, as a scalar inside another query; a constant group, so that nothing found is a zero row's null."""
-    return Subquery(rows.order_by().values("queue").annotate(many=Count("id")).values("many"))
-
-
-def _placed(annotator: User, member: Any) -> Place:
-    overlap = max(1, member.queue.overlap)
+    member, lane, queue_id, state, overlap, seconds, shows, members, held, elsewhere, done, skipped, highest, free = row
     return Place(
         annotator=annotator,
-        queue=member.queue,
-        lane=member.lane,
-        rank=member.id // overlap,
-        mates=-(-(member.members or 1) // overlap),
-        held=member.held or 0,
-        held_elsewhere=member.held_elsewhere,
-        done=member.done or 0,
-        had=member.had or 0,
-        items=0 if member.highest is None else member.highest + 1,
-        open=member.open or 0,
+        queue_id=queue_id,
+        state=state,
+        lease_seconds=seconds,
+        shows_cohort=bool(shows),
+        lane=lane,
+        rank=member // overlap,
+        mates=-(-members // overlap),
+        held=held,
+        held_elsewhere=elsewhere,
+        done=done,
+        skipped=skipped,
+        items=0 if highest is None else highest + 1,
+        open=free,
     )
 
 
@@ -103,33 +118,29 @@ def lease(*, annotator: User, queue: Queue, now: datetime, holding: Collection[i
 
 def lease_at(standing: Place, *, now: datetime) -> Slot | None:
     """`lease` for somebody whose place is known already."""
-    queue, annotator = standing.queue, standing.annotator
-    if queue.state != Queue.State.OPEN:
+    annotator = standing.annotator
+    if standing.state != Queue.State.OPEN:
         return None
-    until = now + timedelta(seconds=queue.lease_seconds)
+    until = now + timedelta(seconds=standing.lease_seconds)
     if standing.held_elsewhere is not None:
-        still_theirs = Slot.objects.filter(
-            id=standing.held_elsewhere, annotator=annotator, state=Slot.State.LEASED
-        ).update(leased_until=until)
-        if still_theirs:
-            return _with_words(standing.held_elsewhere, queue)
+        theirs = Slot.objects.filter(id=standing.held_elsewhere, annotator=annotator, state=Slot.State.LEASED)
+        if theirs.update(leased_until=until):
+            return with_words(standing.held_elsewhere)
     if standing.held >= MOST_HELD:
         return None
     for slot_id in _candidates(standing, now=now):
         if _claim(slot_id, annotator=annotator, now=now, until=until):
-            return _with_words(slot_id, queue)
+            return with_words(slot_id)
     return None
 
 
-def _with_words(slot_id: int, queue: Queue) -> Slot:
-    """A leased slot with the conversation that is served; what is never served is not read."""
-    slot = (
+def with_words(slot_id: int) -> Slot:
+    """A slot with the conversation that is served; what is never served is not read."""
+    return (
         Slot.objects.select_related("item__conversation")
         .defer(*(f"item__conversation__{name}" for name in ("metadata", "asr", "attributes", "summary")))
         .get(id=slot_id)
     )
-    slot.queue = queue
-    return slot
 
 
 def _candidates(standing: Place, *, now: datetime) -> Iterator[int]:
@@ -137,19 +148,19 @@ def _candidates(standing: Place, *, now: datetime) -> Iterator[int]:
 
     After a whole batch was lost to others the next one is fetched, so that a crowd cannot make a full queue look empty.
     """
-    theirs = Slot.objects.filter(item=OuterRef("item"), annotator=standing.annotator)
-    of_queue = Slot.objects.filter(~Exists(theirs), queue=standing.queue)
-    free = of_queue.filter(state=Slot.State.FREE)
-    stages = (
-        free.filter(number=standing.lane).order_by("position"),
-        # Slots that replace skipped ones are numbered on beyond the lanes: they are found here, at the end.
-        free.exclude(number=standing.lane).order_by("number", "position"),
-        of_queue.filter(state=Slot.State.LEASED, leased_until__lte=now).order_by("leased_until"),
-    )
     size = min(32, max(4, 2 * standing.mates))
-    for stage in stages:
+    moment = connection.ops.adapt_datetimefield_value(now)
+    stages: tuple[tuple[tuple[str, str], Any], ...] = (
+        (FREE_IN_LANE, standing.lane),
+        (FREE_ELSEWHERE, standing.lane),
+        (EXPIRED, moment),
+    )
+    for (condition, order), value in stages:
+        statement = CANDIDATES.format(condition=condition, order=order, size=size)
         for _ in range(ROUNDS):
-            batch = list(stage.values_list("id", flat=True)[:size])
+            with connection.cursor() as cursor:
+                cursor.execute(statement, [standing.queue_id, value, standing.annotator.id])
+                batch = [slot_id for (slot_id,) in cursor.fetchall()]
             yield from _rotated(batch, standing.rank % standing.mates)
             if len(batch) < size:
                 break
@@ -220,7 +231,7 @@ def why_empty(*, annotator: User, queue: Queue, now: datetime) -> Emptiness:
     """What an empty answer means: everything done, items held by others until a time, or the queue at rest."""
     if queue.state != Queue.State.OPEN:
         return Emptiness(queue.state)
-    theirs: QuerySet[Model] = Slot.objects.filter(item=OuterRef("item"), annotator=annotator)
+    theirs = Slot.objects.filter(item=OuterRef("item"), annotator=annotator)
     others = Slot.objects.filter(~Exists(theirs), queue=queue)
     if others.filter(takeable(now)).exists():
         return Emptiness("waiting")

@@ -25,7 +25,7 @@ PACE_LIMIT = 600.0
 """Seconds beyond which an item was a break, not work."""
 
 
-def served(slot: Slot, *, queue: Queue) -> dict[str, Any]:
+def served(slot: Slot, *, shows_cohort: bool) -> dict[str, Any]:
     """An item as its annotator may see it: the words and the channel, what bends judgement only where the queue says so.
 
     No prediction, no other answer, no metadata is in it.
@@ -38,7 +38,7 @@ def served(slot: Slot, *, queue: Queue) -> dict[str, Any]:
         "turns": [{name: turn[name] for name in TURN_FIELDS if name in turn} for turn in conversation.turns],
         "audio": conversation.audio or None,
     }
-    if queue.shows_cohort:
+    if shows_cohort:
         shown |= {"cohort": conversation.cohort, "customer": conversation.customer}
     return {
         "assignment": slot.id,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
+from django.db import connection
 from django.db.models import OuterRef, Subquery
 
-from labeling.models import Guideline, Queue, QueueSignal
+from labeling.models import Guideline, Queue
 from labeling.values import Scale
 
 
@@ -40,56 +42,46 @@ class Question:
         }
 
 
+# Written out like the questions of `leasing`: asked for each item that is served and each answer that comes in.
+ASKED = """
+SELECT s.id, s.slug, s.title, s.unit, s.scale, s.minimum, s.maximum, g.id, g.version, c.value, c.label, c.key, c.score
+FROM labeling_queuesignal a
+JOIN labeling_signal s ON s.id = a.signal_id
+LEFT JOIN labeling_category c ON c.signal_id = s.id
+LEFT JOIN labeling_guideline g ON g.signal_id = s.id
+  AND g.version = (SELECT max(n.version) FROM labeling_guideline n WHERE n.signal_id = s.id)
+WHERE a.queue_id = %s
+ORDER BY a.position, a.id, c.position
+"""
+
+
 def asked(queue_id: int) -> tuple[Question, ...]:
     """The questions of a queue in their order; one query, with a row for each category."""
-    newest = Guideline.objects.filter(signal=OuterRef("signal")).order_by("-version")
-    rows = (
-        QueueSignal.objects.filter(queue=queue_id)
-        .order_by("position", "id", "signal__categories__position")
-        .values(
-            "signal_id",
-            "signal__slug",
-            "signal__title",
-            "signal__unit",
-            "signal__scale",
-            "signal__minimum",
-            "signal__maximum",
-            "signal__categories__value",
-            "signal__categories__label",
-            "signal__categories__key",
-            "signal__categories__score",
-            guideline=Subquery(newest.values("id")[:1]),
-            guideline_version=Subquery(newest.values("version")[:1]),
-        )
-    )
-    by_signal: dict[int, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        by_signal.setdefault(row["signal_id"], []).append(row)
-    return tuple(_question(group) for group in by_signal.values())
+    with connection.cursor() as cursor:
+        cursor.execute(ASKED, [queue_id])
+        rows = cursor.fetchall()
+    return tuple(_question(list(group)) for _, group in groupby(rows, key=itemgetter(0)))
 
 
-def _question(rows: list[Mapping[str, Any]]) -> Question:
-    first = rows[0]
-    categories = [row for row in rows if row["signal__categories__value"] is not None]
+def _question(rows: list[tuple[Any, ...]]) -> Question:
+    signal_id, slug, title, unit, kind, minimum, maximum, guideline_id, version = rows[0][:9]
+    categories = [row[9:] for row in rows if row[9] is not None]
     scale = Scale(
-        kind=first["signal__scale"],
-        values=tuple(row["signal__categories__value"] for row in categories),
-        scores=tuple(row["signal__categories__score"] for row in categories),
-        minimum=first["signal__minimum"],
-        maximum=first["signal__maximum"],
-    )
-    choices = tuple(
-        {name: row[f"signal__categories__{name}"] for name in ("value", "label", "key")} for row in categories
+        kind=kind,
+        values=tuple(value for value, *_ in categories),
+        scores=tuple(score for *_, score in categories),
+        minimum=minimum,
+        maximum=maximum,
     )
     return Question(
-        signal_id=first["signal_id"],
-        slug=first["signal__slug"],
-        title=first["signal__title"],
-        unit=first["signal__unit"],
+        signal_id=signal_id,
+        slug=slug,
+        title=title,
+        unit=unit,
         scale=scale,
-        choices=choices,
-        guideline_id=first["guideline"],
-        guideline_version=first["guideline_version"],
+        choices=tuple({"value": value, "label": label, "key": key} for value, label, key, _ in categories),
+        guideline_id=guideline_id,
+        guideline_version=version,
     )
 
 

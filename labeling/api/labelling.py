@@ -52,8 +52,8 @@ def next_item(standing: Place, *, now: datetime) -> dict[str, Any] | None:
     slot = leasing.lease_at(standing, now=now)
     if slot is None:
         return None
-    return queries.served(slot, queue=standing.queue) | {
-        "signals": [question.as_dict() for question in questions.asked(standing.queue.id)],
+    return queries.served(slot, shows_cohort=standing.shows_cohort) | {
+        "signals": [question.as_dict() for question in questions.asked(standing.queue_id)],
         "progress": queries.progress(standing),
     }
 
@@ -63,7 +63,7 @@ class NextItem(Labelling):
     def post(self, request: Request, slug: str) -> HttpResponse:
         """`{"holding": [assignment, …]}` names the items that the client has already."""
         holding = _holding(self.body(request))
-        standing = leasing.place(annotator=self.annotator(request), slug=slug, holding=holding)
+        standing = leasing.place(annotator=self.annotator(request), queue=slug, holding=holding)
         item = next_item(standing, now=timezone.now())
         return HttpResponse(status=204) if item is None else JsonResponse(item)
 
@@ -151,7 +151,7 @@ def undone(*, annotator: User, queue: Queue, slot_id: int | None = None) -> dict
     if back is None:
         raise NotFound("nothing_to_undo", "there is nothing to take back: undo reaches ten items back")
     asked = questions.asked(queue.id)
-    return queries.served(back.slot, queue=queue) | {
+    return queries.served(back.slot, shows_cohort=queue.shows_cohort) | {
         "signals": [question.as_dict() for question in asked],
         "progress": queries.progress(leasing.place(annotator=annotator, queue=queue)),
         "answer": queries.own_answer(back, asked),
@@ -235,7 +235,6 @@ def _acknowledged(outcome: labels.Outcome, body: dict[str, Any], annotator: User
         **act.answer,
     }
     if body.get("next"):
-        queue = Queue(id=act.item.queue_id)
-        standing = leasing.place(annotator=annotator, queue=queue, holding=_holding(body))
+        standing = leasing.place(annotator=annotator, queue=act.item.queue_id, holding=_holding(body))
         told["next"] = next_item(standing, now=timezone.now())
     return JsonResponse(told, status=fresh if outcome.created else 200)

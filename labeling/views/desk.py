@@ -13,6 +13,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 from labeling import keymap, labels, leasing, queries, questions
 from labeling.access import person, queue_to_label
 from labeling.leasing import Place
+from labeling.models import Queue
 
 
 @login_required
@@ -33,7 +34,7 @@ def desk(request: HttpRequest, slug: str) -> HttpResponse:
     if queue.state != queue.State.OPEN:
         return redirect("label-done", slug=queue.slug)
     standing = leasing.place(annotator=person(request), queue=queue)
-    return render(request, "labeling/desk.html", {"queue": queue, "state": _state(request, standing)})
+    return render(request, "labeling/desk.html", {"queue": queue, "state": _state(request, queue, standing)})
 
 
 @login_required
@@ -49,15 +50,15 @@ def done(request: HttpRequest, slug: str) -> HttpResponse:
     return render(request, "labeling/done.html", context)
 
 
-def _state(request: HttpRequest, standing: Place) -> dict[str, Any]:
+def _state(request: HttpRequest, queue: Queue, standing: Place) -> dict[str, Any]:
     """All that the desk's script starts from."""
-    annotator, queue = person(request), standing.queue
+    annotator = person(request)
     slot = queries.in_hand(annotator=annotator, queue=queue, now=timezone.now())
     return {
         "queue": queue.slug,
         "person": annotator.id,
         "lease_seconds": queue.lease_seconds,
-        "item": slot and queries.served(slot, queue=queue),
+        "item": slot and queries.served(slot, shows_cohort=queue.shows_cohort),
         "signals": [question.as_dict() for question in questions.asked(queue.id)],
         "guidelines": questions.guidelines(queue),
         "progress": queries.progress(standing),

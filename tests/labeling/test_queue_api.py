@@ -67,6 +67,16 @@ def test_an_answer_brings_the_next_item_along(ann: User) -> None:
     assert post("queues/mood/next/").status_code == 204
 
 
+def test_progress_counts_this_queue_alone(ann: User) -> None:
+    make_queue("other", items=7, members=[ann])
+    make_queue("mood", items=3, overlap=2, members=[ann])
+    post = caller(ann)
+    first = post("queues/mood/next/").json()
+    assert first["progress"] == {"done": 0, "left": 3, "more": False, "items": 3}
+    second = post(f"assignments/{first['assignment']}/submit/", body_for(first, next=True)).json()["next"]
+    assert second["progress"] == {"done": 1, "left": 2, "more": False, "items": 3}
+
+
 def test_holding_an_item_gives_another(ann: User) -> None:
     make_queue("mood", items=3, members=[ann])
     post = caller(ann)
