@@ -40,6 +40,18 @@ class MemberProgress:
     member: bool
 
 
+@transaction.atomic
+def change(
+    *, queue: Queue, state: str | None = None, priority: int | None = None, members: Sequence[User] = ()
+) -> None:
+    """Several changes at once, all of them or none."""
+    if state is not None:
+        change_state(queue=queue, state=state)
+    if priority is not None:
+        change_priority(queue=queue, priority=priority)
+    add_members(queue=queue, members=members)
+
+
 def change_state(*, queue: Queue, state: str) -> None:
     """Open, pause or close. A paused queue hands out nothing; answers on items already held are still kept."""
     if state not in Queue.State.values:

@@ -82,6 +82,12 @@ class NewQueueSerializer(serializers.Serializer[Any]):
     hides_names = serializers.BooleanField(default=True)
 
 
+class QueueChangeSerializer(serializers.Serializer[Any]):
+    state = serializers.ChoiceField(choices=Queue.State.choices, required=False)
+    priority = serializers.IntegerField(min_value=-100, max_value=100, required=False)
+    members = serializers.ListField(child=serializers.CharField(), default=list, help_text="people to add")
+
+
 class Queues(generics.ListAPIView[Queue]):
     """The queues; POST draws one."""
 
@@ -122,13 +128,24 @@ class Queues(generics.ListAPIView[Queue]):
 
 
 class OneQueue(generics.RetrieveAPIView[Queue]):
-    """One queue with its progress."""
+    """One queue with its progress; PATCH changes its state, priority or members."""
 
-    scope = "read"
+    scopes: ClassVar = {"GET": "read", "PATCH": "ingest"}
     serializer_class = QueueSerializer
 
     def get_object(self) -> Queue:
         return get_object_or_404(Queue, slug=self.kwargs["slug"])
+
+    @extend_schema(request=QueueChangeSerializer, responses=QueueSerializer)
+    def patch(self, request: Request, slug: str) -> Response:
+        """Open, pause or close it, reorder it, or let more people label it."""
+        queue = self.get_object()
+        asked = QueueChangeSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        told = asked.validated_data
+        members = people_named(told["members"])
+        verbs.change(queue=queue, state=told.get("state"), priority=told.get("priority"), members=members)
+        return Response(QueueSerializer(self.get_object()).data)
 
 
 def _frame(told: dict[str, Any] | None) -> Frame:

@@ -70,15 +70,6 @@ def _case(shown: Case, scope: Scope, reviewer: User) -> dict[str, Any]:
     """The unit for the page. Before the decision names are letters, where the queue says so, in the HTML too."""
     hidden = scope.hides_names and shown.ruling is None
     labels = {category.value: category.label for category in shown.signal.categories.all()}
-    votes = [
-        {
-            "said": answer_text(shown, label.value, labels),
-            "by": f"Annotator {chr(65 + number % 26)}" if hidden else label.annotator.username,
-            "label": label,
-            "comment": label.comment or (label.submission.comment if label.submission else ""),
-        }
-        for number, label in enumerate(shown.labels)
-    ]
     counts: dict[str, int] = {}
     for label in shown.labels:
         if not label.late:
@@ -93,7 +84,7 @@ def _case(shown: Case, scope: Scope, reviewer: User) -> dict[str, Any]:
         "case": shown,
         "unit": f"{shown.conversation.id}.{shown.turn}.{shown.signal.id}",
         "turn": None if shown.turn == WHOLE else shown.turn,
-        "votes": votes,
+        "votes": _votes(shown, labels, hidden=hidden),
         "choices": choices,
         "sentence": _sentence(shown, labels, counts),
         "decided": answer_text(shown, shown.ruling.value, labels) if shown.ruling else None,
@@ -102,6 +93,22 @@ def _case(shown: Case, scope: Scope, reviewer: User) -> dict[str, Any]:
         "reason": shown.ruling.reason if shown.ruling else last or Ruling.Reason.SLIP,
         "guideline": shown.signal.guidelines.first(),
     }
+
+
+def _votes(shown: Case, labels: dict[str, str], *, hidden: bool) -> list[dict[str, Any]]:
+    """The answers side by side: each with who gave it and what they wrote, the most frequent first."""
+    by_value: dict[str, list[dict[str, Any]]] = {}
+    for number, label in enumerate(shown.labels):
+        comment = label.comment or (label.submission.comment if label.submission else "")
+        name = f"Annotator {_letters(number)}" if hidden else label.annotator.username
+        by_value.setdefault(label.value, []).append({"name": name, "label": label, "comment": comment})
+    answers = [{"said": answer_text(shown, value, labels), "by": votes} for value, votes in by_value.items()]
+    return sorted(answers, key=lambda answer: -len(answer["by"]))
+
+
+def _letters(number: int) -> str:
+    """A, B, …, Z, AA, AB, …"""
+    return (_letters(number // 26 - 1) if number >= 26 else "") + chr(65 + number % 26)
 
 
 def _sentence(shown: Case, labels: dict[str, str], counts: dict[str, int]) -> str:

@@ -145,6 +145,9 @@ def test_queues_over_http(client: Client) -> None:
     told = client.get("/api/v1/queues/pilot/").json()
     assert told["progress"] == {"items": 8, "finished": 0, "wanted": 16, "done": 0, "held": 0}
     assert (told["signals"], told["members"], told["seed"]) == (["sentiment"], ["ann"], 3)
+    changed = client.patch("/api/v1/queues/pilot/", {"state": "paused", "members": ["eve"]}, "application/json").json()
+    assert (changed["state"], changed["members"]) == ("paused", ["ann", "eve"])
+    assert client.patch("/api/v1/queues/pilot/", {"members": ["zoe"]}, "application/json").status_code == 404
     assert client.post("/api/v1/queues/", asked, "application/json").status_code == 409
     wrong = client.post("/api/v1/queues/", asked | {"slug": "x", "signals": ["mood"]}, "application/json")
     assert wrong.status_code == 404 and wrong.json()["errors"][0]["field"] == "signal"

@@ -1,0 +1,13 @@
+"""Numbers for people."""
+
+from __future__ import annotations
+
+from django import template
+
+register = template.Library()
+
+
+@register.filter
+def thousands(number: int | None) -> str:
+    """12,345; a dash for nothing."""
+    return "–" if number is None else f"{number:,}"
