@@ -29,12 +29,29 @@ def page(document: dict[str, Any], *, version: str, address: str, query: Mapping
         "axis_low": axis_low(rows, statistic),
         "whole": next(row for row in rows if not row["slice"]),
         "heat": heat(document, rows, links),
-        "forest": [_linked(row, links, statistic) for row in rows],
+        "forest": [_linked(row, links, statistic) for row in telling(rows)],
         "confusion": confusion(next(row for row in rows if not row["slice"]), links),
         "versions": versions(document, links),
         "settle": settle(document, rows),
         "statistics": printing.statistics_of(document),
     }
+
+
+def answered(document: dict[str, Any], asked: str | None) -> tuple[dict[str, Any], str]:
+    """The report without versions that answered nothing, and the version to show: the one asked for, else the newest."""
+    wholes = {row["version"]: row["n"] for row in document["rows"] if not row["slice"]}
+    known = [name for name, n in wholes.items() if n] or list(wholes)[-1:]
+    version = asked or known[-1]
+    rows = [row for row in document["rows"] if row["version"] in (*known, version)]
+    return document | {"rows": rows, "sentence": sentences.report(document | {"rows": rows}, version)}, version
+
+
+def comparable(document: dict[str, Any], version: str) -> list[str]:
+    """Versions to compare this one with, the newest first; numbers are not compared item by item."""
+    if document["scale"] == "interval":
+        return []
+    names = list(dict.fromkeys(row["version"] for row in document["rows"]))
+    return [name for name in reversed(names) if name != version]
 
 
 def citation(document: dict[str, Any]) -> list[str]:
@@ -58,6 +75,16 @@ def axis_low(rows: Sequence[Row], statistic: str) -> float:
     values = [row[statistic]["value"] for row in rows if row[statistic]["value"] is not None and not thin(row)]
     least = min(values, default=0.2)
     return max(min(math.floor(least * 5) / 5, 0.2), -0.6)
+
+
+def telling(rows: Sequence[Row]) -> list[Row]:
+    """Without slices of a dimension that has one value only: they repeat the wider slice."""
+    values: dict[str, set[str]] = {}
+    for row in rows:
+        for name, value in row["slice"].items():
+            values.setdefault(name, set()).add(value)
+    single = {name for name, found in values.items() if len(found) < 2}
+    return [row for row in rows if not single & set(row["slice"])]
 
 
 def thin(row: Row) -> bool:

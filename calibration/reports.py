@@ -30,6 +30,8 @@ METHOD = 1
 
 STATISTICS = ("accuracy", "kappa", "weighted_kappa", "alpha", "ac1")
 MOST_DIMENSIONS = 3
+SEVERAL = 1.5
+"""Labels a unit, on average, from which gold is no longer one person's word."""
 WHOLE: Slice = ()
 
 
@@ -242,11 +244,10 @@ def _row(
 
 def _ceiling(given: Input, agreed: Estimate) -> dict[str, Any]:
     """How high a perfect classifier could come: only gold of single labels has its own error to show for it."""
-    if given.dataset_version.min_labels > 1 or agreed.value is None:
-        return {
-            "value": None,
-            "reason": "gold_of_several_labels" if agreed.value is not None else "no_pairable_ratings",
-        }
+    gold = given.dataset_version
+    labels_a_unit = gold.label_count / max(gold.item_count + gold.unresolved_count, 1)
+    if agreed.value is None or labels_a_unit >= SEVERAL:
+        return Estimate.undefined(agreed.reason or "gold_of_several_labels").as_dict()
     return human.ceiling(agreed).as_dict()
 
 

@@ -76,13 +76,11 @@ def _families(name: str, rows: Sequence[Row]) -> list[Clause]:
     for word, group in groups:
         if not group:
             continue
-        where = (
-            f"on every {_plain(name)}" if len(group) == len(rows) else place(name, [r["slice"][name] for r in group])
-        )
+        where = _everywhere(name) if len(group) == len(rows) else place(name, [r["slice"][name] for r in group])
         made.append(Clause(word, f"{word} {where}" + (_needed(group) if word == UNPROVEN else "")))
     if thin:
         where = (
-            f"on any {_plain(name)}" if len(thin) == len(rows) else place(name, [row["slice"][name] for row in thin])
+            _everywhere(name, "any") if len(thin) == len(rows) else place(name, [row["slice"][name] for row in thin])
         )
         clause = Clause(UNPROVEN, f"too few labels {where}{_thin_needed(thin)}")
         made.insert(sum(clause.word != UNTRUSTED for clause in made), clause)
@@ -149,8 +147,9 @@ def listed(words: Sequence[str], last: str = "and") -> str:
     return f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
-def _plain(name: str) -> str:
-    return name.replace("_", " ")
+def _everywhere(name: str, every: str = "every") -> str:
+    """`on every channel`, `for every cohort`."""
+    return f"{'on' if name == 'channel' else 'for'} {every} {name.replace('_', ' ')}"
 
 
 REASONS = {

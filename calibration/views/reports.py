@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
@@ -18,6 +18,8 @@ from labeling.access import role_required
 from labeling.models import DatasetVersion
 
 DEFAULT_BY = "channel,cohort"
+MOST_VERSIONS = 8
+"""The newest so many versions stand side by side."""
 
 
 @role_required("engineer")
@@ -29,12 +31,14 @@ def report(request: HttpRequest, slug: str) -> HttpResponse:
     if gold is None or not versions:
         return render(request, "calibration/report_empty.html", {"classifier": classifier, "versions": versions})
     by = request.GET.get("by", DEFAULT_BY)
-    document = reports.build(dataset_version=gold, classifier=classifier, by=by.split(","))
-    known = list(dict.fromkeys(row["version"] for row in document["rows"]))
-    version = request.GET.get("version") or known[-1]
-    if version not in known:
-        chosen = get_object_or_404(ClassifierVersion, classifier=classifier, version=version)
-        document = reports.build(dataset_version=gold, classifier=classifier, versions=[chosen], by=by.split(","))
+    asked = request.GET.get("version")
+    if asked and asked not in {one.version for one in versions}:
+        raise Http404(f"{slug} has no version {asked}")
+    shown_versions = [one for one in versions[-MOST_VERSIONS:] if one.version != asked]
+    shown_versions += [one for one in versions if one.version == asked]
+    shown_versions.sort(key=versions.index)
+    document = reports.build(dataset_version=gold, classifier=classifier, versions=shown_versions, by=by.split(","))
+    document, version = presenting.answered(document, asked)
     export = EXPORTS.get(request.GET.get("export", ""))
     if export is not None:
         return export(document, version)
@@ -46,10 +50,9 @@ def report(request: HttpRequest, slug: str) -> HttpResponse:
         "choices": choices,
         "document": document,
         "version": version,
-        "known": known,
         "all_versions": versions,
         "by": by,
-        "others": [name for name in reversed(known) if name != version],
+        "others": presenting.comparable(document, version),
     }
     return render(request, "calibration/report.html", context | shown)
 

@@ -67,6 +67,11 @@ def test_channels(rows: list[dict[str, Any]], expected: str) -> None:
     assert sentences.report(document(WHOLE, *rows)) == expected
 
 
+def test_every_cohort() -> None:
+    rows = [row({"cohort": "trial"}, "trusted"), row({"cohort": "smb"}, "trusted")]
+    assert sentences.report(document(WHOLE, *rows, by=("cohort",))) == "Trusted for every cohort."
+
+
 def test_the_example_of_the_contract() -> None:
     rows = [on("chat", "trusted"), on("email", "trusted"), on("voice", "unproven", 41)]
     crossed = [both("voice", "trial", "untrusted"), both("chat", "trial", "trusted")]
