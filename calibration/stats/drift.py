@@ -34,10 +34,13 @@ LARGEST_LOG = 690.0
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Labels of equal weight (1 / inclusion probability) and how many of them agree with the classifier."""
+    """Labels of equal weight (1 / inclusion probability) and how many of them agree with the classifier.
+
+    Of graded agreements (0..1) pass the sum: the process is then a lower bound of the exact one, hence still valid.
+    """
 
     labels: int
-    agreements: int
+    agreements: float
     weight: float = 1.0
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from calibration.stats.betting import capped, e_monitor, e_process
 from calibration.stats.drift import (
+    AGREEMENT_BETS,
     Block,
     Cell,
     Day,
@@ -155,6 +156,18 @@ def test_false_alarms_stay_below_five_percent_even_at_the_very_floor() -> None:
         agreement_monitor(weeks([floor] * 52, seed=seed), calibrated=CALIBRATED).alarmed for seed in range(300)
     )
     assert alarms / 300 <= 0.05
+
+
+@settings(max_examples=40)
+@given(grades=st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_graded_agreements_are_bounded_from_below(grades: list[float]) -> None:
+    """A block holds only the sum of graded agreements; its e-value never exceeds the one of the single grades."""
+    floor = agreement_floor(CALIBRATED)
+    assert floor is not None
+    exact = np.exp(np.log1p(np.outer(AGREEMENT_BETS, floor - np.array(grades))).sum(axis=1)).mean()
+    block = Block("w0", (Cell(len(grades), min(math.fsum(grades), len(grades))),))
+    found = agreement_monitor([block], calibrated=CALIBRATED, horizon=1)
+    assert found.e_value <= exact * (1 + 1e-9)
 
 
 def test_uneven_weeks_are_weighted() -> None:
