@@ -68,6 +68,7 @@
       list.append(row);
     });
     $("turns").replaceChildren(list);
+    $("turns").classList.toggle("untimed", !talk.turns.some((turn) => typeof turn.start === "number" || turn.at));
     $("seek").max = end || 1; $("seek").value = 0; $("clock").textContent = clock(0);
     if (talk.audio) parts(talk.turns, end);
     if (item.turn !== null && item.turn !== undefined) { cursor = item.turn; $("turns").children[item.turn]?.scrollIntoView({ block: "center" }); }
@@ -155,7 +156,7 @@
       const value = values[view.signal.slug];
       view.inputs.forEach((input) => { input.checked = Array.isArray(value) ? value.includes(input.value) : value === input.value; });
       if (view.number && document.activeElement !== view.number) view.number.value = value ?? "";
-      if (view.slider) view.slider.value = value ?? (view.signal.min + view.signal.max) / 2;
+      if (view.slider) { view.slider.value = value ?? (view.signal.min + view.signal.max) / 2; view.slider.classList.toggle("unset", value === undefined); }
     }
   }
 
