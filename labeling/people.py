@@ -70,12 +70,15 @@ def deactivate(*, user: User, by: User) -> None:
     User.objects.filter(id=user.id).update(is_active=False)
 
 
-def activate(*, user: User) -> str | None:
-    """The person can sign in again; a password is made up, and returned, where there is none."""
-    if not user.has_usable_password():
-        return register(username=user.username).password
-    User.objects.filter(id=user.id).update(is_active=True)
-    return None
+@transaction.atomic
+def activate(*, user: User) -> Registered:
+    """The person can sign in again, with the old password; one is made up where there is none."""
+    made = None if user.has_usable_password() else secrets.token_urlsafe(12)
+    if made is not None:
+        user.set_password(made)
+    user.is_active = True
+    user.save(update_fields=["is_active", "password"])
+    return Registered(user=user, created=False, activated=True, password=made)
 
 
 @transaction.atomic

@@ -111,6 +111,10 @@ def members(request: HttpRequest) -> HttpResponse:
             )
         except Refused as refused:
             context, status = {"refused": refused}, refused.status
+    return _people_page(request, context, status)
+
+
+def _people_page(request: HttpRequest, context: dict[str, Any], status: int = 200) -> HttpResponse:
     rows = User.objects.annotate(label_count=Count("labels")).order_by("-is_active", "username")
     return render(
         request, "labeling/settings_people.html", context | {"people": rows, "roles": User.Role.choices}, status=status
@@ -137,9 +141,7 @@ def change_member(request: HttpRequest, name: str) -> HttpResponse:
         people.deactivate(user=user, by=person(request))
         messages.success(request, f"{name} can no longer sign in.")
     elif action == "activate":
-        made = people.activate(user=user)
-        password = f" The password is {made}" if made else ""
-        messages.success(request, f"{name} can sign in again.{password}")
+        return _people_page(request, {"made": people.activate(user=user)})
     else:
         raise Refused("unknown_action", f"{action!r} is not a change of a person", field="action")
     return redirect("settings-people")

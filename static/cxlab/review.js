@@ -47,10 +47,14 @@
       commands[event.key]();
     }
   });
+  // A turn that is asked about is on screen, with what was said before it.
+  document.querySelector(".turn.asked")?.scrollIntoView({ block: "nearest" });
+
   // A second press before the next page is there decides nothing.
   decision.addEventListener("submit", (event) => {
     if (sent) event.preventDefault();
     sent = true;
   });
   window.addEventListener("pageshow", () => { sent = false; });
+  decision.dataset.ready = "";
 })();

@@ -32,6 +32,12 @@ def ruled() -> list[tuple[str, str]]:
     return list(current.values_list("conversation__external_id", "value"))
 
 
+def wait_for(page: Page, text: str) -> None:
+    """Until a page with `text` listens to keys."""
+    page.wait_for_selector(f"text={text}")
+    page.wait_for_selector("#decision[data-ready]")
+
+
 @pytest.fixture
 def desk(page: Page, live_server: Any, queue: Queue) -> Page:
     """The first disagreement, before a signed-in reviewer."""
@@ -40,17 +46,16 @@ def desk(page: Page, live_server: Any, queue: Queue) -> Page:
     page.fill("[name=username]", "eva")
     page.fill("[name=password]", "correct horse")
     page.click("main button")
-    page.wait_for_selector("#decision")
-    page.wait_for_load_state("load")  # the keys are listened to from then on
+    wait_for(page, "disagreement 1 of 3 open")
     return page
 
 
 def test_one_key_decides_and_brings_the_next(desk: Page) -> None:
     desk.keyboard.press("1")
-    desk.wait_for_selector("text=disagreement 1 of 2 open")
+    wait_for(desk, "disagreement 1 of 2 open")
     assert ruled() == [("c-0", "negative")]
     desk.keyboard.press("3")
-    desk.wait_for_selector("text=disagreement 1 of 1 open")
+    wait_for(desk, "disagreement 1 of 1 open")
     desk.keyboard.press("2")
     desk.wait_for_selector("text=No disagreement is open here.")
     assert ruled() == [("c-0", "negative"), ("c-1", "positive"), ("c-2", "neutral")]
@@ -58,11 +63,11 @@ def test_one_key_decides_and_brings_the_next(desk: Page) -> None:
 
 def test_a_decision_is_taken_back_by_another(desk: Page) -> None:
     desk.keyboard.press("1")
-    desk.wait_for_selector("text=disagreement 1 of 2 open")
+    wait_for(desk, "disagreement 1 of 2 open")
     desk.keyboard.press("u")
-    desk.wait_for_selector("text=Decided: Negative.")
+    wait_for(desk, "Decided: Negative.")
     desk.keyboard.press("3")
-    desk.wait_for_selector("text=disagreement 1 of 2 open")
+    wait_for(desk, "disagreement 1 of 2 open")
     assert ruled() == [("c-0", "positive")]
     assert Ruling.objects.count() == 2
 
@@ -77,16 +82,16 @@ def test_reason_and_note_go_with_the_key_and_typing_decides_nothing(desk: Page) 
     desk.keyboard.press("Control+1")
     assert ruled() == []
     desk.keyboard.press("2")
-    desk.wait_for_selector("text=disagreement 1 of 2 open")
+    wait_for(desk, "disagreement 1 of 2 open")
     ruling = Ruling.objects.get()
     assert (ruling.value, ruling.reason, ruling.note) == ("neutral", "ambiguous", "1 of 2 readings")
 
 
 def test_arrows_go_through_without_deciding(desk: Page) -> None:
     desk.keyboard.press("ArrowRight")
-    desk.wait_for_selector("text=disagreement 2 of 3 open")
+    wait_for(desk, "disagreement 2 of 3 open")
     desk.keyboard.press("ArrowLeft")
-    desk.wait_for_selector("text=disagreement 1 of 3 open")
+    wait_for(desk, "disagreement 1 of 3 open")
     assert ruled() == []
 
 
@@ -95,6 +100,6 @@ def test_the_guideline_opens_and_is_mended_beside_the_item(desk: Page) -> None:
     desk.click("text=Mend the guideline")
     desk.fill("#guideline textarea", "Irony is **negative**.")
     desk.click("text=Make it version 2")
-    desk.wait_for_selector("text=is now version 2")
+    wait_for(desk, "is now version 2")
     assert Guideline.objects.order_by("-version")[0].text == "Irony is **negative**."
     assert "disagreement 1 of 3 open" in desk.inner_text("main")

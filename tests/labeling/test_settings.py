@@ -166,7 +166,12 @@ def test_roles_change_and_the_last_admin_stays(client: Client) -> None:
     client.post("/settings/people/ben/", {"action": "deactivate"})
     assert not User.objects.get(username="ben").is_active
     client.post("/settings/people/ben/", {"action": "activate"})
+    assert User.objects.get(username="ben").check_password("correct horse")
     assert User.objects.get(username="ben").is_active
+    crowd = User.objects.create(username="crowd/1", is_active=False, password="!")
+    shown = client.post("/settings/people/crowd/1/", {"action": "activate"}).text
+    crowd.refresh_from_db()
+    assert crowd.is_active and crowd.check_password(shown.split('class="secret">')[1].split("<")[0])
     with pytest.raises(Conflict, match="last admin"):
         people.change_role(user=me, role="engineer")
     with pytest.raises(Forbidden):
