@@ -73,8 +73,6 @@ def history(flag: DriftFlag) -> list[dict[str, Any]]:
 
 def acknowledge(*, flag: DriftFlag, by: User | None, note: str = "") -> DriftFlag:
     """Somebody has seen it and will act; again by anybody changes nothing."""
-    if flag.state == State.ACKNOWLEDGED:
-        return flag
     return move(flag=flag, to=State.ACKNOWLEDGED, allowed=[State.OPEN], action="acknowledged", by=by, note=note)
 
 
@@ -83,15 +81,11 @@ def dismiss(*, flag: DriftFlag, by: User | None, reason: str) -> DriftFlag:
     reason = reason.strip()
     if not reason:
         raise Refused("no_reason", "say why the flag is dismissed", field="reason")
-    if flag.state == State.DISMISSED:
-        return flag
     return move(flag=flag, to=State.DISMISSED, allowed=DriftFlag.ACTIVE, action="dismissed", by=by, note=reason)
 
 
 def resolve(*, flag: DriftFlag, by: User | None, note: str) -> DriftFlag:
     """What it told of has been mended."""
-    if flag.state == State.RESOLVED:
-        return flag
     return move(flag=flag, to=State.RESOLVED, allowed=DriftFlag.ACTIVE, action="resolved", by=by, note=note)
 
 
@@ -121,10 +115,16 @@ def snooze(*, flag: DriftFlag, until: datetime, by: User | None, now: datetime) 
 def move(
     *, flag: DriftFlag, to: str, allowed: Sequence[str], action: str, by: User | None, note: str = ""
 ) -> DriftFlag:
-    """One conditional update; the row count says whether the flag was still where it could move from."""
+    """One conditional update; the row count says whether the flag was still where it could move from.
+
+    A flag that is there already is left alone, whoever moved it.
+    """
     moved = DriftFlag.objects.filter(id=flag.id, state__in=allowed).update(state=to, snoozed_until=None)
     if not moved:
-        raise _moved_on(flag, action)
+        found = get(flag.id)
+        if found.state != to:
+            raise _moved_on(flag, action)
+        return found
     FlagEvent.objects.create(flag=flag, actor=by, action=action, note=note)
     return get(flag.id)
 

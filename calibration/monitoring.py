@@ -64,7 +64,8 @@ def look(monitor: Monitor) -> tuple[Seen, list[ClassifierVersion]]:
     closed = _closed(versions)
     rows = volumes.read(versions, by=volumes.CORE)
     since = min((calibration.until for calibration in known.values()), default=None)
-    answers = streams.answers(signal, after=since)
+    everything = streams.answers(signal, after=since, ties=True)
+    answers = [answer for answer in everything if answer.value]
     said = streams.said(versions, signal)
     serving = _serving(versions, rows)
     seen = Seen()
@@ -79,7 +80,7 @@ def look(monitor: Monitor) -> tuple[Seen, list[ClassifierVersion]]:
         seen += service.unproven_version(serving, known, rows, severity)
         if serving.id in known:
             seen += service.expired(known[serving.id], rows)
-            seen += watches.human(known[serving.id], answers, closed)
+            seen += watches.human(known[serving.id], everything, closed)
     return seen, versions
 
 

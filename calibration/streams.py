@@ -66,22 +66,20 @@ def place(by: Sequence[str], channel: str, cohort: str, attributes: Mapping[str,
     return tuple(known[name] if name in known else str(attributes.get(name, UNKNOWN)) for name in by)
 
 
-def answers(signal: Signal, *, after: datetime | None = None, units: QuerySet[Any] | None = None) -> list[Answer]:
+def answers(signal: Signal, *, after: datetime | None = None, ties: bool = False) -> list[Answer]:
     """Every answered unit of a signal, in the order of arrival; with `after`, those whose last label came later.
 
-    `units` narrows to conversations (a queryset of their ids).
+    `ties` keeps units on which people do not agree, without a value.
     """
     labels = Label.objects.filter(signal=signal, superseded_at__isnull=True, late=False)
     rulings = Ruling.objects.filter(signal=signal, superseded_at__isnull=True)
-    if units is not None:
-        labels, rulings = labels.filter(conversation__in=units), rulings.filter(conversation__in=units)
     if after is not None:
         # A unit with one new label is read whole; which of them count is decided on the unit's last arrival.
         fresh = labels.filter(Q(labeled_at__gt=after) | Q(labeled_at__isnull=True, stored_at__gt=after))
         labels = labels.filter(conversation__in=fresh.values("conversation"))
     decided = {(r.conversation_id, r.turn): r for r in rulings}
     found = (_answer(signal, unit, rows, decided.get(unit)) for unit, rows in _by_unit(labels))
-    kept = [answer for answer in found if answer is not None and (after is None or answer.arrived_at > after)]
+    kept = [one for one in found if (ties or one.value) and (after is None or one.arrived_at > after)]
     return sorted(_shared(kept, labels), key=lambda answer: (answer.arrived_at, answer.unit))
 
 
@@ -154,10 +152,8 @@ def _by_unit(labels: QuerySet[Label]) -> Iterator[tuple[Unit, list[_Row]]]:
         yield held[0].unit, held
 
 
-def _answer(signal: Signal, unit: Unit, rows: list[_Row], ruling: Ruling | None) -> Answer | None:
+def _answer(signal: Signal, unit: Unit, rows: list[_Row], ruling: Ruling | None) -> Answer:
     value, number = (ruling.value, ruling.number) if ruling else _agreed(signal, rows)
-    if value is None:
-        return None
     first = rows[0]
     times = [row.labeled_at for row in rows if row.labeled_at is not None]
     return Answer(
@@ -165,7 +161,7 @@ def _answer(signal: Signal, unit: Unit, rows: list[_Row], ruling: Ruling | None)
         channel=first.channel,
         cohort=first.cohort,
         attributes=first.attributes,
-        value=value,
+        value=value or "",
         number=number,
         votes=tuple({row.annotator: row.value for row in rows}.values()),
         labeled_at=max(times) if times else None,

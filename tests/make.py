@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
@@ -191,3 +192,28 @@ def make_said(version: ClassifierVersion, conversation: Conversation, value: Any
         status="unparsable" if value is None else "ok",
         predicted_at=conversation.started_at,
     )
+
+
+def make_weeks(
+    version: ClassifierVersion, rows: Sequence[tuple[datetime, str, str, str | None, str]], annotator: User, **kw: Any
+) -> None:
+    """Conversations as they come in: (when, channel, cohort, what a person says or None, what the version says)."""
+    signal = version.classifier.signal
+    homes = Conversation.objects.bulk_create(
+        Conversation(
+            external_id=f"w-{next(_numbers)}", channel=channel, cohort=cohort, started_at=at, content_sha256="0" * 64,
+            turns=[{"role": "customer", "text": "Hello"}], turn_count=1,
+        )
+        for at, channel, cohort, _, _ in rows
+    )  # fmt: skip
+    pairs = list(zip(homes, rows, strict=True))
+    Label.objects.bulk_create(
+        Label(conversation=home, signal=signal, annotator=annotator, value=gold, labeled_at=at, **kw)
+        for home, (at, _, _, gold, _) in pairs
+        if gold is not None
+    )
+    predictions = Prediction.objects.bulk_create([make_said(version, home, said) for home, (*_, said) in pairs])
+    changes = Changes()
+    for one, home in zip(predictions, homes, strict=True):
+        changes.add(one, started_at=home.started_at, channel=home.channel, cohort=home.cohort)
+    changes.write()
