@@ -208,10 +208,13 @@ def make_weeks(
     )  # fmt: skip
     pairs = list(zip(homes, rows, strict=True))
     Label.objects.bulk_create(
-        Label(conversation=home, signal=signal, annotator=annotator, value=gold, labeled_at=at, **kw)
+        Label(
+            conversation=home, signal=signal, annotator=annotator, value=gold, labeled_at=at,
+            number=float(gold) if signal.scale == "interval" else None, **kw,
+        )
         for home, (at, _, _, gold, _) in pairs
         if gold is not None
-    )
+    )  # fmt: skip
     predictions = Prediction.objects.bulk_create([make_said(version, home, said) for home, (*_, said) in pairs])
     changes = Changes()
     for one, home in zip(predictions, homes, strict=True):

@@ -1,0 +1,272 @@
+"""Trends and attribution: parts that sum, customers told from classifier, series that break at a version."""
+
+from __future__ import annotations
+
+import json
+import random
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from calibration import attribution, periods, trends
+from calibration.errors import EvidenceRefused
+from calibration.models import Outcome
+from calibration.rollups import Changes
+from labeling import tokens
+from labeling.errors import Refused
+from labeling.models import Conversation, Signal
+from tests.calibration.worlds import PLACES, START, rows_of
+from tests.make import make_said, make_signal, make_user, make_version, make_weeks
+
+pytestmark = pytest.mark.django_db
+JANUARY = periods.read("2026-01-05..2026-01-31", field="from")
+MARCH = periods.read("2026-03-02..2026-03-28", field="to")
+
+
+@pytest.fixture(autouse=True)
+def empty_cache() -> None:
+    cache.clear()
+
+
+def two_months(*, shares: Any = (0.3, 0.3, 0.4), accuracy: float = 0.9, to_negative: bool = False) -> Signal:
+    """January at 30 % negative and 90 % right; March with other shares, or another accuracy."""
+    signal, ann = make_signal(), make_user("ann")
+    version, rng = make_version(signal), random.Random(4)
+    for at, own, right, wrongly in (
+        (START, (0.3, 0.3, 0.4), 0.9, False),
+        (START + timedelta(weeks=8), shares, accuracy, to_negative),
+    ):
+        rows = [
+            row
+            for place in PLACES
+            for week in range(3)
+            for row in rows_of(place, at + timedelta(weeks=week), 90, right, rng, to_negative=wrongly, shares=own)
+        ]
+        make_weeks(version, rows, ann)
+    return signal
+
+
+def asked(signal: Signal, **kw: Any) -> dict[str, Any]:
+    return attribution.attribute(signal=signal, before=JANUARY, after=MARCH, **kw)
+
+
+def total(parts: dict[str, Any]) -> float:
+    return sum(part["value"] for part in parts.values() if part["value"] is not None)
+
+
+def test_it_works() -> None:
+    found = asked(two_months(shares=(0.55, 0.2, 0.25)))
+    assert found["verdict"] == "customers" and found["leading"] == ["customers"]
+    assert total(found["parts"]) == pytest.approx(found["observed"]["value"], abs=1e-9)
+    assert found["measure"] == "share of negative" and "customers" in found["sentence"].lower()
+    assert found["true_change"]["low"] < 0.25 < found["true_change"]["high"]
+    assert {"signal", "classifier", "measure", "from", "to", "observed", "true_change", "parts", "verdict", "leading", "sentence", "labels_needed", "slices"} <= set(found)  # fmt: skip
+    assert (found["from"]["versions"], found["from"]["n"], found["from"]["labels"]) == (["v1"], 1080, 1080)
+
+
+def test_a_classifier_that_errs_more_is_blamed_and_the_customers_are_not() -> None:
+    found = asked(two_months(accuracy=0.6, to_negative=True))
+    assert found["verdict"] == "classifier" and found["leading"] == ["silent_drift"]
+    assert found["parts"]["silent_drift"]["low"] > 0.1
+    assert abs(found["parts"]["customers"]["value"]) < 0.06
+    assert total(found["parts"]) == pytest.approx(found["observed"]["value"], abs=1e-9)
+
+
+def test_the_slices_add_up_too() -> None:
+    found = asked(two_months(shares=(0.5, 0.2, 0.3)))
+    for name, part in found["parts"].items():
+        if part["value"] is not None:
+            assert sum(row["parts"][name]["value"] for row in found["slices"]) == pytest.approx(part["value"], abs=1e-9)
+
+
+def test_an_upgrade_is_measured_on_the_bridge() -> None:
+    signal = two_months()
+    old = signal.classifiers.get().versions.get()
+    new = make_version(signal, "v2")
+    homes = Conversation.objects.filter(started_at__date__gte=MARCH.first)
+    predictions = []
+    for number, home in enumerate(homes):
+        before = old.predictions.get(conversation=home).value
+        predictions.append(make_said(new, home, "negative" if before == "neutral" and number % 2 else before))
+    new.predictions.bulk_create(predictions)
+    # v1 scored a third of March only: those are the bridge.
+    bridge = [home.id for number, home in enumerate(homes) if number % 3 == 0]
+    old.predictions.filter(conversation__in=homes).exclude(conversation__in=bridge).delete()
+    _recount(old)
+    _recount(new)
+    found = asked(signal)
+    assert (found["from"]["versions"], found["to"]["versions"]) == (["v1"], ["v2", "v1"])
+    assert found["bridge"] == len(bridge)
+    assert found["parts"]["upgrade"]["value"] > 0.08 and found["leading"] == ["upgrade"]
+    assert abs(found["parts"]["silent_drift"]["value"]) < 0.06
+    assert total(found["parts"]) == pytest.approx(found["observed"]["value"], abs=1e-9)
+
+
+def test_asking_twice_gives_the_same_answer() -> None:
+    signal = two_months()
+    assert asked(signal) == asked(signal)
+
+
+def test_what_cannot_be_known_says_why() -> None:
+    signal = two_months()
+    found = attribution.attribute(signal=signal, before=JANUARY, after=MARCH)
+    assert found["parts"]["transcription"] == {"value": None, "reason": "no_transcript_quality"}
+    with pytest.raises(EvidenceRefused, match="scored nothing in May 2025"):
+        attribution.attribute(signal=signal, before=periods.read("2025-05-01..2025-05-31", field="from"), after=MARCH)
+
+
+def test_questions_without_sense_are_refused() -> None:
+    signal = two_months()
+    with pytest.raises(Refused, match="not one of negative"):
+        asked(signal, value="angry")
+    with pytest.raises(Refused, match="counted by channel and cohort"):
+        asked(signal, by=["language"])
+    with pytest.raises(EvidenceRefused):
+        attribution.measure_of(make_signal("number", scale="interval"), "")
+    for text in ("2026-02-30..2026-03-01", "yesterday", "2026-03-02..2026-03-01"):
+        with pytest.raises(Refused):
+            periods.read(text, field="from")
+
+
+def test_a_mean_score_is_told_apart_as_well() -> None:
+    found = asked(two_months(shares=(0.6, 0.2, 0.2)), value="mean")
+    assert found["measure"] == "mean score" and found["observed"]["value"] < -0.3
+    assert total(found["parts"]) == pytest.approx(found["observed"]["value"], abs=1e-9)
+
+
+def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    two_months()
+    out = StringIO()
+    call_command("attribute", "sentiment", before=str(JANUARY), after=str(MARCH), format="json", stdout=out)
+    assert json.loads(out.getvalue())["classifier"] == "judge"
+    with pytest.raises(SystemExit):
+        call_command("attribute", "sentiment", before="x", after=str(MARCH))
+    assert "from:" in capsys.readouterr().err
+
+
+def test_over_the_api(client: Client) -> None:
+    two_months()
+    address = f"/api/v1/attribution/?signal=sentiment&from={JANUARY}&to={MARCH}"
+    assert client.get(address).status_code == 401
+    for role, scope, status in (("annotator", "label", 403), ("reviewer", "read", 200)):
+        _, secret = tokens.make(user=make_user(role=role), name="x", scopes=[scope])
+        headers = {"Authorization": f"Bearer {secret}"}
+        assert client.get(address, headers=headers).status_code == status
+    assert client.get("/api/v1/attribution/?signal=sentiment", headers=headers).status_code == 400
+    wrong = client.get("/api/v1/attribution/?signal=sentiment&from=x&to=y", headers=headers)
+    assert wrong.status_code == 400 and wrong.json()["errors"][0]["field"] == "from"
+    found = client.get("/api/v1/trends/?signal=sentiment&by=channel&period=week", headers=headers).json()
+    assert [series["slice"] for series in found["series"]] == [{}, {"channel": "chat"}, {"channel": "voice"}]
+    assert client.get("/api/v1/trends/?signal=nothing", headers=headers).status_code == 404
+
+
+# Trends
+
+
+def test_a_trend_is_corrected_by_labels() -> None:
+    signal = two_months(accuracy=0.6, to_negative=True)
+    points = trends.read(signal=signal)["series"][0]["points"]
+    late = points[-2]
+    assert late["raw"] > 0.45 and late["corrected"]["low"] < 0.3 < late["corrected"]["high"]
+    assert (late["labels"], late["n"], late["version"]) == (360, 360, "v1")
+
+
+def test_a_series_breaks_where_another_version_takes_over() -> None:
+    signal, ann = make_signal(), make_user("ann")
+    for name, first in (("v1", START), ("v2", START + timedelta(days=10))):
+        rows = [
+            row
+            for day in range(10)
+            for row in rows_of(PLACES[0], first + timedelta(days=day), 12, 0.9, random.Random(day))
+        ]
+        make_weeks(
+            make_version(signal, name), [(first + timedelta(days=i // 12), *row[1:]) for i, row in enumerate(rows)], ann
+        )
+    found = trends.read(signal=signal)
+    assert found["versions"] == [{"since": "2026-01-05", "version": "v1"}, {"since": "2026-01-15", "version": "v2"}]
+    week = [point for point in found["series"][0]["points"] if point["start"] == "2026-01-12"]
+    assert [(point["version"], point["n"]) for point in week] == [("v1", 36), ("v2", 48)]
+
+
+def test_few_labels_are_no_correction() -> None:
+    signal, ann = make_signal(), make_user("ann")
+    rows = rows_of(PLACES[0], START, 30, 0.9, random.Random(1))
+    make_weeks(make_version(signal), rows, ann)
+    (point,) = trends.read(signal=signal, period="month")["series"][0]["points"]
+    assert point["corrected"] == {"value": None, "reason": "too_few_items"} and point["raw"] is not None
+
+
+def test_failures_and_outcomes_stand_beside() -> None:
+    signal = two_months()
+    version = signal.classifiers.get().versions.get()
+    make_weeks(version, [(START, *PLACES[0], None, None)] * 120, make_user("ben"))  # type: ignore[list-item]
+    for number in range(20):
+        Outcome.objects.create(key=f"{number:064x}", kind="csat", value=5 if number < 15 else 2, at=START)
+    found = trends.read(signal=signal)
+    assert found["series"][0]["points"][0]["failed"] == pytest.approx(120 / 480)
+    assert found["outcomes"][0]["points"][0]["value"] == 0.75
+
+
+def test_a_mean_of_numbers() -> None:
+    signal = make_signal("satisfaction", scale="interval", minimum=1, maximum=5)
+    version, ann = make_version(signal), make_user("ann")
+    rows = [(START + timedelta(minutes=n), *PLACES[0], str(1 + n % 5), str(min(1 + n % 5 + 1, 5))) for n in range(200)]
+    make_weeks(version, rows, ann)
+    (point,) = trends.read(signal=signal)["series"][0]["points"]
+    assert point["raw"] == pytest.approx(3.8)
+    assert point["corrected"]["low"] < 3.0 < point["corrected"]["high"]
+
+
+def test_trends_read_no_rows_of_predictions_but_labelled_ones() -> None:
+    signal = two_months()
+    with CaptureQueriesContext(connection) as few:
+        trends.read(signal=signal)
+    make_weeks(
+        signal.classifiers.get().versions.get(),
+        rows_of(PLACES[0], START, 500, 0.9, random.Random(2), labelled=False),
+        make_user("ben"),
+    )
+    with CaptureQueriesContext(connection) as many:
+        trends.read(signal=signal)
+    assert len(few) == len(many) <= 12
+
+
+def test_pages(client: Client) -> None:
+    two_months(shares=(0.55, 0.2, 0.25))
+    assert client.get("/trends/")["Location"].startswith("/sign-in/")
+    client.force_login(make_user("otto"))
+    assert client.get("/signals/sentiment/trend/").status_code == 403
+    client.force_login(make_user(role="engineer"))
+    assert client.get("/trends/")["Location"] == "/signals/sentiment/trend/"
+    page = client.get("/signals/sentiment/trend/?by=channel&period=month").content.decode()
+    assert "<svg" in page and "January" not in page.split("<svg")[0] and "As a table" in page
+    moved = client.get(f"/signals/sentiment/moved/?from={JANUARY}&to={MARCH}").content.decode()
+    assert "customers" in moved and "the parts add up to" in moved and moved.count('class="part"') == 4
+    assert client.get("/signals/sentiment/moved/?from=x&to=y").status_code == 400
+    assert client.get("/signals/nothing/trend/").status_code == 404
+    empty = client.get("/signals/sentiment/moved/?from=2025-01-01..2025-01-31&to=2025-03-01..2025-03-31")
+    assert "scored nothing in January 2025" in empty.content.decode()
+
+
+def test_a_signal_without_predictions_says_what_comes_next(client: Client) -> None:
+    make_signal()
+    client.force_login(make_user(role="engineer"))
+    assert "import some" in client.get("/trends/").content.decode()
+    assert "no classifier has scored" in client.get("/signals/sentiment/trend/").content.decode()
+
+
+def _recount(version: Any) -> None:
+    """The rollup as the predictions now stand."""
+    version.rollups.all().delete()
+    changes = Changes()
+    for one in version.predictions.select_related("conversation"):
+        home = one.conversation
+        changes.add(one, started_at=home.started_at, channel=home.channel, cohort=home.cohort)
+    changes.write()

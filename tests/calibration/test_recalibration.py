@@ -1,0 +1,178 @@
+"""Recalibration: from a flag over a top-up queue of its slice to a version that is shown to be better, or given up."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+
+import pytest
+from django.core.cache import cache
+from django.test import Client
+
+from calibration import flags, monitoring, recalibration
+from calibration.errors import EvidenceRefused
+from calibration.models import DriftFlag, Prediction, Recalibration
+from calibration.pairing import read as pairs_of
+from labeling.errors import Conflict, Refused
+from labeling.models import Conversation, Item, Label, Queue, User
+from tests.calibration.worlds import DRIFTED, NOW, START, VALUES, make_engineer, make_world
+from tests.make import make_label, make_user, make_weeks
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def empty_cache() -> None:
+    cache.clear()
+
+
+@pytest.fixture
+def flag() -> DriftFlag:
+    """A drifted world with 400 conversations of the slice that nobody has labelled: "neutral" is now said of negatives."""
+    version, _ = make_world(drifts=True, labels=15)
+    monitoring.evaluate(now=NOW)
+    found = DriftFlag.objects.get(kind="agreement")
+    rng = random.Random(11)
+    rows = []
+    for number in range(400):
+        truth = VALUES[number % 3]
+        said = {"negative": "neutral", "neutral": "positive", "positive": "positive"}[truth]
+        said = said if rng.random() < 0.85 else truth
+        at = START + timedelta(weeks=5, hours=number)
+        rows.append((at, *DRIFTED, None, said))
+    make_weeks(version, rows, User.objects.get(username="ann"))
+    return found
+
+
+def label_all(queue: Queue, *, at_most: int = 10_000) -> None:
+    """The annotator says what is true: the fixture's conversations come in the order of the categories."""
+    ann = User.objects.get(username="ann")
+    first = Conversation.objects.filter(labels__isnull=True).order_by("id").values_list("id", flat=True)[0]
+    signal = queue.signals.get()
+    queue.slots.filter(position__lt=at_most).update(state="done", annotator=ann)
+    Label.objects.bulk_create(
+        Label(
+            conversation=item.conversation, signal=signal, annotator=ann, item=item, labeled_at=NOW,
+            value=VALUES[(item.conversation_id - first) % 3],
+        )
+        for item in queue.items.select_related("conversation")[:at_most]
+    )  # fmt: skip
+
+
+def test_it_works(flag: DriftFlag) -> None:
+    ada = make_engineer()
+    row = recalibration.open_for(flag=flag, by=ada)
+    assert row.queue is not None
+    label_all(row.queue)
+    row = recalibration.fit(recalibration=row, by=ada, now=NOW)
+    assert row.state == "fitted" and row.fit["labels"] == 240
+    row = recalibration.validate(recalibration=row, by=ada)
+    assert row.validation["passed"] and row.validation["new"]["value"] > row.validation["old"]["value"]
+    row = recalibration.promote(recalibration=row, by=ada)
+    closed = flags.get(flag.id)
+    assert closed.state == "resolved" and closed.evidence["recalibration"]["passed"]
+    assert row.promoted is not None and row.promoted.parent == flag.version
+    assert row.promoted.parameters["calibration_map"]["map"] == "confusion"
+    assert [event.action for event in flag.events.all()] == [
+        "raised", "recalibrating", "fitted", "validated", "promoted", "resolved",
+    ]  # fmt: skip
+
+
+def test_the_queue_is_drawn_from_the_slice_since_the_change_and_unlabelled(flag: DriftFlag) -> None:
+    row = recalibration.open_for(flag=flag, by=None)
+    homes = Conversation.objects.filter(items__queue=row.queue)
+    assert homes.count() == recalibration.SIZE
+    assert {(home.channel, home.cohort) for home in homes} == {DRIFTED}
+    assert flag.since is not None and min(home.started_at.date() for home in homes if home.started_at) >= flag.since
+    assert not Label.objects.filter(conversation__in=homes).exists()
+    assert all(0 < item.inclusion_probability <= 1 for item in Item.objects.filter(queue=row.queue))
+
+
+def test_opening_twice_is_opening_once(flag: DriftFlag) -> None:
+    assert recalibration.open_for(flag=flag, by=None) == recalibration.open_for(flag=flag, by=None)
+    assert Queue.objects.count() == Recalibration.objects.count() == 1
+
+
+def test_every_step_happens_once(flag: DriftFlag) -> None:
+    row = recalibration.open_for(flag=flag, by=None)
+    assert row.queue is not None
+    label_all(row.queue)
+    for step in ("fit", "fit", "validate", "validate", "promote", "promote", "fit"):
+        recalibration.step(flag=flag, recalibration=row, step=step, by=None, now=NOW)
+    done = recalibration.of(flag)
+    assert done is not None and done.state == "promoted" and done.promoted is not None
+    mine = Prediction.objects.filter(version=done.promoted)
+    assert mine.count() == mine.values("conversation").distinct().count() > 400
+    assert sum(done.promoted.rollups.values_list("count", flat=True)) == mine.count()
+
+
+def test_the_promoted_version_agrees_better(flag: DriftFlag) -> None:
+    row = recalibration.open_for(flag=flag, by=None)
+    assert row.queue is not None
+    label_all(row.queue)
+    for step in ("fit", "validate", "promote"):
+        recalibration.step(flag=flag, recalibration=row, step=step, by=None, now=NOW)
+    done = recalibration.of(flag)
+    assert done is not None and done.promoted is not None and done.dataset_version is not None
+
+    def share(version: object) -> float:
+        pairs = pairs_of(dataset_version=done.dataset_version, version=version)  # type: ignore[arg-type, union-attr]
+        return sum(cell.n for cell in pairs.answered if cell.gold == cell.predicted) / pairs.paired
+
+    assert share(done.promoted) > share(flag.version) + 0.2
+
+
+def test_too_few_labels_are_refused_with_what_is_missing(flag: DriftFlag) -> None:
+    row = recalibration.open_for(flag=flag, by=None)
+    assert row.queue is not None
+    label_all(row.queue, at_most=40)
+    with pytest.raises(EvidenceRefused, match="40 labels are too few: confusion needs 100, label 60 more"):
+        recalibration.fit(recalibration=row, by=None, now=NOW)
+    again = recalibration.of(flag)
+    assert again is not None and again.state == "labelling" and again.dataset_version is None
+
+
+def test_steps_have_an_order(flag: DriftFlag) -> None:
+    row = recalibration.open_for(flag=flag, by=None)
+    with pytest.raises(Conflict, match="earlier step"):
+        recalibration.promote(recalibration=row, by=None)
+
+
+def test_giving_up_dismisses_the_flag_with_the_reason(flag: DriftFlag) -> None:
+    row = recalibration.open_for(flag=flag, by=None)
+    with pytest.raises(Refused, match="why"):
+        recalibration.abandon(recalibration=row, by=None, reason="")
+    row = recalibration.abandon(recalibration=row, by=None, reason="v0 serves again")
+    assert (row.state, flags.get(flag.id).state) == ("abandoned", "dismissed")
+    assert row.queue is not None and Queue.objects.get(id=row.queue.id).state == "closed"
+    with pytest.raises(Conflict):
+        recalibration.fit(recalibration=row, by=None, now=NOW)
+
+
+def test_a_slice_that_is_all_labelled_opens_nothing(flag: DriftFlag) -> None:
+    signal, ann = flag.version.classifier.signal, User.objects.get(username="ann")
+    for home in Conversation.objects.filter(labels__isnull=True):
+        make_label(home, signal, ann, "neutral")
+    with pytest.raises(Refused, match="labelled already"):
+        recalibration.open_for(flag=flag, by=None)
+    assert flags.get(flag.id).state == "open"
+
+
+def test_over_the_api_and_the_page(client: Client, flag: DriftFlag) -> None:
+    address = f"/api/v1/drift/{flag.id}/recalibrate/"
+    assert client.post(address, {}, content_type="application/json").status_code == 401
+    client.force_login(make_user("otto"))
+    assert client.post(f"/drift/{flag.id}/change/", {"action": "recalibrate"}).status_code == 403
+    client.force_login(make_engineer())
+    assert client.post(f"/drift/{flag.id}/change/", {"action": "recalibrate"}).status_code == 302
+    row = recalibration.of(flag)
+    assert row is not None and row.queue is not None
+    label_all(row.queue)
+    assert "Freeze and fit" in client.get(f"/drift/{flag.id}/").content.decode()
+    for step, button in (("fit", "Compare"), ("validate", "Promote")):
+        client.post(f"/drift/{flag.id}/change/", {"action": step})
+        assert button in client.get(f"/drift/{flag.id}/").content.decode()
+    client.post(f"/drift/{flag.id}/change/", {"action": "promote"})
+    assert "This flag is resolved." in client.get(f"/drift/{flag.id}/").content.decode()
+    told = client.get(f"/api/v1/drift/{flag.id}/").json()
+    assert told["recalibration"]["promoted"] == f"judge@v1-r{flag.id}"
