@@ -58,7 +58,7 @@ def trend(document: dict[str, Any], *, title: str, share: bool) -> str:
     known = last["corrected"]
     if known.get("value") is None:
         return f"{subject} is scored at {raw}; too few labels say whether that is true."
-    limits = f"{number(known['low'], share)} to {number(known['high'], share)}"
+    limits = f"{number(known['low'], share)}–{number(known['high'], share)}".replace("\u00a0%–", "–")
     if known["low"] <= last["raw"] <= known["high"]:
         return f"{subject} stands at {number(known['value'], share)} ({limits}), and the classifier’s {raw} agrees."
     side = "high" if last["raw"] > known["value"] else "low"
@@ -68,4 +68,11 @@ def trend(document: dict[str, Any], *, title: str, share: bool) -> str:
 def number(value: float | None, share: bool) -> str:
     if value is None:
         return "–"
-    return f"{100 * value:.0f} %" if share else f"{value:.2f}"
+    return f"{100 * value:.0f}\u00a0%" if share else f"{value:.2f}"
+
+
+def p_value(p: float | None) -> str:
+    """A p value for people."""
+    if p is None:
+        return "–"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -203,6 +203,7 @@ def _draw(flag: DriftFlag, *, by: User | None, size: int, members: Sequence[User
         strategy="drift",
         planner=unseen,
         by=tuple(flag.slice),
+        seed=flag.id,
         members=members,
         frame=frame,
         created_by=by,

@@ -23,6 +23,8 @@ from labeling.models import DatasetVersion, Signal
 
 WINDOW = timedelta(days=28)
 MOST_GATES = 50
+MOST_DRAWN = 500
+"""A queue that is offered at once; what is still needed after it is told by the labels then."""
 EXAMPLE = """# every rule must hold; all tests together are one family (Holm)
 by: [channel]
 rules:
@@ -93,6 +95,7 @@ def moved(request: HttpRequest, slug: str) -> HttpResponse:
     except EvidenceRefused as refused:
         return render(request, "calibration/moved.html", context | {"refused": refused})
     context |= {"found": found, "share": found["value"] != attribution.MEAN, "parts": move_words.parts(found)}
+    context["draw"] = min(found["labels_needed"] or 0, MOST_DRAWN)
     context |= _beside(signal, found, before, after) | {"recalibrate": _flag_of(found)}
     return render(request, "calibration/moved.html", context)
 
@@ -129,7 +132,10 @@ def gate(request: HttpRequest, run_id: int) -> HttpResponse:
         return HttpResponse(gates.junit(run.document), content_type="application/xml")
     if export == "markdown":
         return HttpResponse(gates.markdown(run.document), content_type="text/markdown; charset=utf-8")
-    rows = [check | {"told": gates.told(check["value"])} for check in run.document["checks"]]
+    rows = [
+        check | {"told": gates.told(check["value"]), "p_told": move_words.p_value(check["adjusted_p"])}
+        for check in run.document["checks"]
+    ]
     return render(request, "calibration/gate.html", {"run": run, "document": run.document, "checks": rows})
 
 
