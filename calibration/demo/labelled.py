@@ -23,9 +23,11 @@ def label(
     points: Mapping[str, Touchpoint],
     people: Sequence[User],
     rng: np.random.Generator,
+    until: datetime,
     share: float = 1.0,
 ) -> int:
-    """Answer the first `share` of a queue's items, each slot by another of `people`; returns the number of labels."""
+    """Answer the first `share` of a queue's items, each slot by another of `people` and none after `until`; returns the
+    number of labels."""
     signals = [row.signal for row in queue.queue_signals.select_related("signal")]
     values = {signal.slug: [category.value for category in signal.categories.all()] for signal in signals}
     guidelines = {signal.slug: signal.guidelines.first() for signal in signals}
@@ -38,7 +40,7 @@ def label(
         order = rng.permutation(len(people))
         for slot, who in zip(sorted(item.slots.all(), key=lambda slot: slot.number), order, strict=False):
             annotator = people[int(who)]
-            at = _when(point, rng)
+            at = min(_when(point, rng), until)
             submission = _submission(slot, annotator, at, rng)
             slot.state, slot.annotator, slot.leased_until = Slot.State.DONE, annotator, None
             slots.append(slot)

@@ -72,7 +72,7 @@ CLASSIFIERS: list[dict[str, Any]] = [
 
 SIMULATED = {
     ("sentiment-judge", "v1"): SimulatedVersion(0.88, 0.80),
-    ("sentiment-judge", "v2"): SimulatedVersion(0.92, 0.90, drifted=0.42),
+    ("sentiment-judge", "v2"): SimulatedVersion(0.92, 0.90, drifted=0.05),
     ("resolution-judge", "v1"): SimulatedVersion(0.83, 0.70),
     ("intent-router", "12"): SimulatedVersion(0.93, 0.90),
     ("csat-proxy", "3"): SimulatedVersion(0.62, 0.56),
@@ -193,8 +193,9 @@ def _calibrate(
 ) -> DatasetVersion:
     signal = Signal.objects.get(slug=slug)
     queue = _draw(demo, queue_slug, [signal], weeks=weeks, size=size, overlap=2)
-    labelled.label(queue=queue, points=demo.points, people=demo.annotators(), rng=demo.rng)
+    labelled.label(queue=queue, points=demo.points, people=demo.annotators(), rng=demo.rng, until=demo.end)
     labelled.rule(queue=queue, points=demo.points, reviewer=demo.people["rita"], rng=demo.rng, share=ruled)
+    Queue.objects.filter(id=queue.id).update(state=Queue.State.CLOSED)
     return gold.freeze(
         dataset=dataset,
         title=signal.title,
@@ -233,8 +234,10 @@ def _weekly_labels(demo: Demo) -> None:
     signal = Signal.objects.get(slug="sentiment")
     labels = 0
     for week in range(world.DRIFT_WEEK, world.WEEKS):
-        queue = _draw(demo, f"sentiment-week-{week + 1}", [signal], weeks=(week, week + 1), size=75, overlap=1)
-        labels += labelled.label(queue=queue, points=demo.points, people=demo.annotators(), rng=demo.rng)
+        queue = _draw(demo, f"sentiment-week-{week + 1}", [signal], weeks=(week, week + 1), size=120, overlap=1)
+        labels += labelled.label(
+            queue=queue, points=demo.points, people=demo.annotators(), rng=demo.rng, until=demo.end
+        )
         Queue.objects.filter(id=queue.id).update(state=Queue.State.CLOSED)
     demo.say(f"{labels} labels of the weeks since, on which the monitors look")
 
@@ -246,6 +249,8 @@ def _open_queues(demo: Demo) -> None:
     last = (world.WEEKS - 4, world.WEEKS)
     calls = _draw(demo, "voice-calls", [sentiment, resolution], weeks=last, size=60, overlap=2, channels=("voice",))
     chats = _draw(demo, "chat-sentiment", [sentiment], weeks=last, size=80, overlap=1, channels=("chat",))
-    labelled.label(queue=calls, points=demo.points, people=demo.annotators()[2:], rng=demo.rng, share=0.3)
+    labelled.label(
+        queue=calls, points=demo.points, people=demo.annotators()[2:], rng=demo.rng, until=demo.end, share=0.3
+    )
     Queue.objects.filter(id=calls.id).update(priority=1)
     demo.say(f"{calls.items.count() + chats.items.count()} items wait in two open queues")

@@ -21,7 +21,7 @@ CHANNELS = ("chat", "voice", "email", "ticket", "app")
 COHORTS = ("enterprise", "smb", "trial")
 WEEKS = 26
 UPGRADE_WEEK = 12
-DRIFT_WEEK = 19
+DRIFT_WEEK = 18
 DRIFT_SLICE = ("voice", "trial")
 
 ANNOTATORS = {"ann": 0.95, "ben": 0.93, "cleo": 0.91, "dev": 0.84}
@@ -208,7 +208,8 @@ def labelled_by(
 
 @dataclass(frozen=True, slots=True)
 class SimulatedVersion:
-    """A judge whose errors are known: right with `accuracy`; from `drift_week` on only `drifted` in the drift slice."""
+    """A judge whose errors are known: right with `accuracy` (`voice` on calls). From DRIFT_WEEK on, in the drift slice, it
+    is right on upset customers with `drifted` only, and calls the others of them neutral."""
 
     accuracy: float
     voice: float
@@ -218,17 +219,17 @@ class SimulatedVersion:
         """A prediction's value and calibrated probabilities, in the contract's form."""
         right = self.voice if point.row["channel"] == "voice" else self.accuracy
         where = (point.row["channel"], point.row["cohort"])
-        drifting = self.drifted is not None and point.week >= DRIFT_WEEK and where == DRIFT_SLICE
+        drifting = point.week >= DRIFT_WEEK and where == DRIFT_SLICE and truth == "negative"
         if drifting and self.drifted is not None:
             right = self.drifted
-        sure = float(np.clip(rng.beta(right * 9, (1 - right) * 9), 0.36, 0.99))
+        sure = float(np.clip(rng.beta(right * 9, (1 - right) * 9), 0.02 if drifting else 0.36, 0.99))
         others = [value for value in values if value != truth]
-        # What drifts calls the upset ones fine: the published share of "negative" is then too low.
-        wrong = "neutral" if drifting and "neutral" in others else str(rng.choice(others))
+        wrong = "neutral" if drifting and self.drifted is not None else str(rng.choice(others))
         said = truth if rng.random() < sure else wrong
-        rest = (1 - sure) / (len(values) - 1)
-        chances = {value: round(sure if value == said else rest, 4) for value in values}
-        chances[said] = round(1 - sum(chance for value, chance in chances.items() if value != said), 4)
+        claimed = sure if said == truth else max(1 - sure, 0.4)
+        rest = round((1 - claimed) / (len(values) - 1), 4)
+        chances = {value: rest for value in values if value != said}
+        chances[said] = round(1 - sum(chances.values()), 4)
         return {"value": said, "probabilities": chances}
 
 

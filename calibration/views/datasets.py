@@ -59,7 +59,7 @@ def one(request: HttpRequest, slug: str, number: int) -> HttpResponse:
         "changed": gold.changed_items(version=version, limit=50),
         "formats": ENDINGS,
         "queues": version.queues.all(),
-        "classifiers": version.dataset.signal.classifiers.order_by("slug"),
+        "classifiers": version.dataset.signal.classifiers.order_by("-id"),
     }
     return render(request, "calibration/dataset.html", context)
 

@@ -1,0 +1,45 @@
+"""The demo workspace is known to the last answer: what was planted is found, and nothing else."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, date, datetime
+
+import pytest
+from django.core.management import call_command
+
+from calibration import monitoring
+from calibration.demo.load import Demo, load
+from calibration.models import DriftFlag, Outcome, Prediction
+from labeling import gold
+from labeling.models import Conversation, DatasetVersion, Item, Label, Slot
+
+pytestmark = pytest.mark.django_db
+END = datetime(2026, 11, 23, tzinfo=UTC)
+SEED = 20260302
+
+
+def test_it_works_and_only_the_planted_drift_is_flagged() -> None:
+    said: list[str] = []
+    load(Demo.of(end=END, seed=SEED, say=said.append))
+    monitoring.evaluate(now=END)
+    [flag] = DriftFlag.objects.filter(state__in=DriftFlag.ACTIVE)
+    assert (str(flag.version), flag.slice) == ("sentiment-judge@v2", {"channel": "voice", "cohort": "trial"})
+    assert flag.since is not None and flag.since >= date(2026, 9, 21)
+    assert all(gold.verify(version=version) for version in DatasetVersion.objects.select_related("dataset__signal"))
+    assert not Label.objects.filter(labeled_at__gt=END).exists()
+    assert not Slot.objects.filter(state=Slot.State.DONE).exclude(submissions__kind="answer").exists()
+    assert Item.objects.filter(inclusion_probability__lt=1).exists()
+    assert {row["kind"] for row in Outcome.objects.values("kind")} == {"csat", "nps", "ces", "escalation", "reopened"}
+    before = (Conversation.objects.count(), Prediction.objects.count())
+    call_command("demo", if_empty=True, stdout=io.StringIO())
+    assert (Conversation.objects.count(), Prediction.objects.count()) == before
+
+
+def test_a_workspace_with_something_in_it_is_left_alone() -> None:
+    load(Demo.of(end=END, seed=SEED, say=lambda _: None, customers=400))
+    errors = io.StringIO()
+    with pytest.raises(SystemExit) as stopped:
+        call_command("demo", stdout=io.StringIO(), stderr=errors)
+    assert stopped.value.code == 1
+    assert "--reset" in errors.getvalue()
