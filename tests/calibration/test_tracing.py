@@ -171,6 +171,7 @@ def test_a_rebuild_gives_the_same_again(client: Client, secret: str) -> None:
         (b"not gzip", otlp.JSON, {"Content-Encoding": "gzip"}, 400),
         (gzip.compress(bytes(40 * 1024 * 1024)), otlp.PROTOBUF, {"Content-Encoding": "gzip"}, 413),
     ],
+    ids=["no protobuf", "no JSON", "plain text", "brotli", "truncated gzip", "no gzip", "gzip bomb"],
 )
 def test_what_cannot_be_taken_is_refused_as_otlp_says(
     client: Client, secret: str, body: bytes, content_type: str, headers: dict[str, str], status: int
