@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Max
+from django.db.models import Exists, Max, OuterRef, Q, QuerySet
 
 from labeling import aggregation as rules
 from labeling.dawid_skene import estimate_classes
@@ -39,13 +39,17 @@ Unit = tuple[int, int]
 
 @dataclass(slots=True)
 class _Gathered:
-    """What people said of one unit: annotator → value, when the last of it came, the ruling, the draws that picked it."""
+    """What people said of one unit: annotator → value, when the last of it came, the ruling, the draws that picked it.
+
+    `loaded_at` is when the first of its labels came from a file, outside any queue.
+    """
 
     ratings: dict[str, str] = field(default_factory=dict)
     guidelines: Counter[int] = field(default_factory=Counter)
     labeled_at: datetime | None = None
     ruling: str | None = None
     strata: dict[int, tuple[str, float]] = field(default_factory=dict)
+    loaded_at: datetime | None = None
 
 
 def freeze(
@@ -144,31 +148,58 @@ def _begin(home: Dataset, rule: rules.Rule, parent: DatasetVersion | None, by: U
 def _gather(signal: Signal, queues: Sequence[Queue]) -> dict[Unit, _Gathered]:
     """All current answers of the signal, by unit."""
     found: dict[Unit, _Gathered] = defaultdict(_Gathered)
-    labels = Label.objects.filter(signal=signal, superseded_at__isnull=True, late=False)
-    if queues:
-        labels = labels.filter(item__queue__in=queues)
-    columns = ("conversation_id", "turn", "annotator__username", "value", "labeled_at", "guideline_id")
-    for conversation, turn, annotator, value, at, guideline in (
-        labels.order_by("id").values_list(*columns).iterator(5000)
-    ):
+    columns = (
+        "conversation_id", "turn", "annotator__username", "value", "labeled_at", "guideline_id", "item_id", "stored_at",
+    )  # fmt: skip
+    labels = _labels(signal, queues).order_by("id").values_list(*columns)
+    for conversation, turn, annotator, value, at, guideline, item, stored_at in labels.iterator(5000):
         unit = found[conversation, turn]
         unit.ratings[annotator] = value
         if at is not None and (unit.labeled_at is None or at > unit.labeled_at):
             unit.labeled_at = at
         if guideline is not None:
             unit.guidelines[guideline] += 1
+        if item is None and (unit.loaded_at is None or stored_at < unit.loaded_at):
+            unit.loaded_at = stored_at
     rulings = Ruling.objects.filter(signal=signal, superseded_at__isnull=True)
     for conversation, turn, value in rulings.values_list("conversation_id", "turn", "value").iterator(5000):
         if (conversation, turn) in found:
             found[conversation, turn].ruling = value
-    items = Item.objects.filter(queue__in=queues) if queues else Item.objects.filter(queue__signals=signal)
-    drawn = items.order_by("queue_id").values_list(
-        "conversation_id", "turn", "queue_id", "stratum", "inclusion_probability"
-    )
-    for conversation, turn, queue, stratum, chance in drawn.iterator(5000):
-        if (conversation, turn) in found:
-            found[conversation, turn].strata[queue] = (stratum, chance)
+    _note_draws(found, signal, queues)
     return dict(found)
+
+
+def _labels(signal: Signal, queues: Sequence[Queue]) -> QuerySet[Label]:
+    """The labels that count. Of queues: those given in them and those loaded for their items after the draw.
+
+    Where the queues have no label of either kind, they choose among the labels that were loaded before them.
+    """
+    labels = Label.objects.filter(signal=signal, superseded_at__isnull=True, late=False)
+    if not queues:
+        return labels
+    drawn = Item.objects.filter(queue__in=queues, conversation=OuterRef("conversation"), turn=OuterRef("turn"))
+    loaded = Q(item__isnull=True) & Exists(drawn)
+    later = loaded & Exists(drawn.filter(queue__created_at__lte=OuterRef("stored_at")))
+    own = labels.filter(Q(item__queue__in=queues) | later)
+    return own if own.exists() else labels.filter(loaded)
+
+
+def _note_draws(found: Mapping[Unit, _Gathered], signal: Signal, queues: Sequence[Queue]) -> None:
+    """Which draws picked each unit, with what chance.
+
+    Without named queues, a unit whose label was loaded before a queue was drawn owes nothing to that draw: it is here
+    for certain, and has no draw.
+    """
+    items = Item.objects.filter(queue__in=queues) if queues else Item.objects.filter(queue__signals=signal)
+    columns = ("conversation_id", "turn", "queue_id", "stratum", "inclusion_probability", "queue__created_at")
+    for conversation, turn, queue, stratum, chance, drawn_at in (
+        items.order_by("queue_id").values_list(*columns).iterator(5000)
+    ):
+        unit = found.get((conversation, turn))
+        if unit is None:
+            continue
+        if queues or unit.loaded_at is None or unit.loaded_at >= drawn_at:
+            unit.strata[queue] = (stratum, chance)
 
 
 def _estimates(rule: rules.Rule, gathered: Mapping[Unit, _Gathered]) -> dict[Unit, str]:

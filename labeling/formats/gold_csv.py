@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ COLUMNS = (
     "id", "conversation", "turn", "signal", "value", "votes", "annotators", "decided_by", "channel", "cohort", "attributes",
     "stratum", "inclusion_probability", "text_sha256", "text", "dataset", "dataset_sha256",
 )  # fmt: skip
+PLAIN_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -21,16 +23,21 @@ def chunks(items: Iterable[GoldItem], manifest: Manifest) -> Iterator[bytes]:
     """Header and rows, one at a time. Dataset and hash stand in every row, since CSV has no place for metadata."""
     yield _line(COLUMNS)
     for item in items:
-        yield _line([safe(cell) for cell in _cells(item, manifest)])
+        yield _line(_cells(item, manifest))
 
 
 def _cells(item: GoldItem, manifest: Manifest) -> list[Any]:
     value = "|".join(item.value) if isinstance(item.value, list) else item.value
-    return [
-        item.id, item.conversation, item.turn, item.signal, value, _json(item.votes), item.annotators, item.decided_by,
+    cells = [
+        item.id, item.conversation, item.turn, item.signal, None, _json(item.votes), item.annotators, item.decided_by,
         item.channel, item.cohort, _json(item.attributes), item.stratum, item.inclusion_probability, item.text_sha256,
         item.text(), manifest.name, manifest.sha256,
     ]  # fmt: skip
+    safely = [safe(cell) for cell in cells]
+    # A category that is a plain number, such as -2, is no formula, and has to come back as it is.
+    plain = isinstance(value, str) and PLAIN_NUMBER.fullmatch(value)
+    safely[COLUMNS.index("value")] = value if plain else safe(value)
+    return safely
 
 
 def safe(cell: Any) -> Any:

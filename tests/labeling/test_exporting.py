@@ -80,6 +80,14 @@ def test_no_cell_is_a_formula(text: str) -> None:
         assert not [cell for cell in row if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
 
 
+def test_a_category_that_is_a_negative_number_stays_one() -> None:
+    signal = make_signal("satisfaction", values=("-2", "0", "=2"))
+    give(make_conversation("a"), {"ann": "-2"}, "satisfaction")
+    give(make_conversation("b"), {"ann": "=2"}, "satisfaction")
+    rows = csv.DictReader(io.StringIO(exported(freeze(signal), "csv").decode()))
+    assert [row["value"] for row in rows] == ["-2", "'=2"]
+
+
 def test_the_folder_is_one_that_hugging_face_loads(tmp_path: Path) -> None:
     exporting.write(version=make_version(), format="hf", path=tmp_path / "gold")
     card = (tmp_path / "gold/README.md").read_text()

@@ -11,7 +11,7 @@ from labeling import gold
 from labeling.errors import Conflict, Refused
 from labeling.formats.jsonl import Record
 from labeling.ingest import conversations, labels
-from labeling.models import Conversation, Dataset, DatasetVersion, GoldRow, Label, Ruling, Signal
+from labeling.models import Conversation, Dataset, DatasetVersion, GoldRow, Label, Queue, Ruling, Signal
 from tests.make import make_conversation, make_queue, make_signal, make_user
 
 pytestmark = pytest.mark.django_db
@@ -111,6 +111,45 @@ def test_loaded_labels_count_with_probability_one() -> None:
     signal = make_signal()
     give(make_conversation("a"), {"ann": "negative"})
     assert [item.inclusion_probability for item in gold.items(freeze(signal, "single"))] == [1.0]
+
+
+def drawn(signal: Signal, *conversations: Conversation) -> Queue:
+    queue = make_queue(signals=[signal], conversations=conversations)
+    queue.items.update(inclusion_probability=0.25, stratum="chat")
+    return queue
+
+
+def chances(version: DatasetVersion) -> dict[str, float]:
+    return {item.conversation: item.inclusion_probability for item in gold.items(version)}
+
+
+def test_what_was_labeled_before_a_draw_owes_it_nothing() -> None:
+    signal = make_signal()
+    before, after = make_conversation("a"), make_conversation("b")
+    give(before, {"ann": "negative"})
+    drawn(signal, before, after)
+    give(after, {"ann": "negative"})
+    assert chances(freeze(signal)) == {"a": 1.0, "b": 0.25}
+
+
+def test_a_queue_whose_labels_came_by_file() -> None:
+    signal = make_signal()
+    before, after, outside = make_conversation("a"), make_conversation("b"), make_conversation("c")
+    give(before, {"ann": "negative"})
+    queue = drawn(signal, before, after)
+    assert chances(freeze(signal, queues=[queue])) == {"a": 0.25}
+    give(after, {"ann": "negative"})
+    give(outside, {"ann": "negative"})
+    assert chances(freeze(signal, queues=[queue])) == {"b": 0.25}
+
+
+def test_two_draws_of_one_item_combine() -> None:
+    signal = make_signal()
+    conversation = make_conversation("a")
+    drawn(signal, conversation)
+    drawn(signal, conversation)
+    give(conversation, {"ann": "negative"})
+    assert chances(freeze(signal)) == {"a": pytest.approx(0.4375)}
 
 
 def test_a_new_version_knows_its_parent_and_what_changed() -> None:
