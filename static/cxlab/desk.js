@@ -4,8 +4,9 @@
 (() => {
   const $ = (id) => document.getElementById(id);
   const state = JSON.parse($("state").textContent);
-  const csrf = JSON.parse(document.body.getAttribute("hx-headers"))["x-csrftoken"];
-  const SPACE = "cxlab:" + state.person + ":", OUTBOX = SPACE + "outbox:" + state.queue;
+  // From the cookie where it can be read: signing in again in another tab makes a new one.
+  const csrf = () => /(?:^|; )csrftoken=([^;]+)/.exec(document.cookie)?.[1] || JSON.parse(document.body.getAttribute("hx-headers"))["x-csrftoken"];
+  const SPACE = "cxlab:" + state.person + ":", OUTBOX = SPACE + "outbox:" + state.queue + ":";
   const IDLE = 30000, BIG = 12;
   const SKIPS = ["Not my language", "Cannot be read or heard", "Too hard to decide", "Other"];
   const COMMANDS = { undo: "undo", skip: "skip with a reason", flag: "flag", comment: "comment, certainty", next_turn: "next turn", previous_turn: "previous turn", play: "play or pause", back: "back one second", guideline: "guideline", help: "all keys" };
@@ -14,7 +15,7 @@
   let current = null;           // the item on screen
   let ahead = [];               // items that are here already, the next one first
   let past = [];                // what was sent from this page, newest last: {item, answer, key}
-  let outbox = read(OUTBOX, []);
+  let outbox = Object.keys(localStorage).filter((name) => name.startsWith(OUTBOX)).map((name) => read(name, null)).filter(Boolean).sort((one, other) => one.at - other.at);
   let sending = false, asking = false, ended = false, retry = 0, timer = 0;
   let focus = 0, views = [], cursor = -1, values = {};
   let done = state.progress.done, left = state.progress.left;
@@ -203,9 +204,16 @@
     act("submit", { labels, comment: given.comment, seconds: given.seconds, guidelines: versions }, given);
   }
 
-  function act(path, body, given) {
+  // One entry of the store for each act, so that two tabs cannot overwrite each other's.
+  function put(assignment, path, body) {
     const key = crypto.randomUUID ? crypto.randomUUID() : Date.now() + "-" + Math.random();
-    outbox.push({ assignment: current.assignment, path, body: { ...body, key } }); write(OUTBOX, outbox);
+    const entry = { assignment, path, body: { ...body, key }, at: Date.now() };
+    outbox.push(entry); write(OUTBOX + key, entry);
+    return key;
+  }
+
+  function act(path, body, given) {
+    const key = put(current.assignment, path, body);
     write(SPACE + "draft:" + current.assignment, null);
     past.push({ item: current, answer: given, key, path }); past = past.slice(-10);
     if (path === "submit") done += 1;
@@ -227,7 +235,7 @@
   function held() { return [...new Set([current, ...ahead].filter(Boolean).map((item) => item.assignment).concat(outbox.map((one) => one.assignment)))]; }
 
   async function call(path, body, method = "POST") {
-    const response = await fetch("/api/v1/" + path, { method, headers: { "content-type": "application/json", "x-csrftoken": csrf }, body: method === "GET" ? undefined : JSON.stringify(body), keepalive: method !== "GET" && JSON.stringify(body).length < 30000 });
+    const response = await fetch("/api/v1/" + path, { method, headers: { "content-type": "application/json", "x-csrftoken": csrf() }, body: method === "GET" ? undefined : JSON.stringify(body), keepalive: method !== "GET" && JSON.stringify(body).length < 30000 });
     let data = null; if (response.status !== 204) try { data = await response.json(); } catch { /* an answer of a proxy */ }
     return { status: response.status, ok: response.ok, data };
   }
@@ -256,13 +264,14 @@
   async function send() {
     if (sending || asking || !outbox.length) return counts();
     sending = true; counts();
-    const first = outbox[0];
+    const first = outbox[0], undoing = first.path === "undo";
+    if (!first.tried) { first.tried = true; write(OUTBOX + first.body.key, first); }
     try {
-      const wants = !ahead.length && !ended;
+      const wants = !ahead.length && !ended && !undoing;
       const { status, ok, data } = await call("assignments/" + first.assignment + "/" + first.path + "/", { ...first.body, next: wants, holding: held().filter((one) => one !== first.assignment) });
       if (!ok && (status >= 500 || status === 401 || status === 403 || status === 429)) throw new Error(String(status));
-      outbox = outbox.filter((one) => one.body.key !== first.body.key); write(OUTBOX, outbox); retry = 0;
-      if (!ok) { failed(status, data); if (status !== 409) left += 1; }
+      outbox = outbox.filter((one) => one.body.key !== first.body.key); write(OUTBOX + first.body.key, null); retry = 0;
+      if (!ok && !(undoing && status === 404)) { failed(status, data); if (status !== 409 && !undoing) left += 1; }
       if (ok && wants) arrived(data.next);
     } catch (error) {
       sending = false; counts();
@@ -279,14 +288,20 @@
   }
   function later() { clearTimeout(timer); timer = setTimeout(() => { timer = 0; if (outbox.length) send(); else prefetch(); }, Math.min(30000, 1000 * 2 ** retry++)); }
   addEventListener("online", () => { retry = 0; clearTimeout(timer); timer = 0; if (outbox.length) send(); else prefetch(); });
-  addEventListener("pagehide", save);
+  // Who leaves gives back what was only prefetched; the item on screen and its draft stay theirs.
+  addEventListener("pagehide", (event) => { save(); if (!event.persisted) for (const item of ahead) call("assignments/" + item.assignment + "/release/", {}).catch(() => {}); });
   addEventListener("beforeunload", (event) => { save(); if (outbox.length && sending) event.preventDefault(); });
 
   async function undo() {
-    const latest = past[past.length - 1], waits = latest && outbox.findIndex((one) => one.body.key === latest.key);
-    if (latest && waits >= 0 && !(sending && waits === 0)) {
-      outbox.splice(waits, 1); write(OUTBOX, outbox); past.pop();
+    const latest = past[past.length - 1], waiting = latest && outbox.find((one) => one.body.key === latest.key);
+    if (waiting && !waiting.tried) {
+      outbox = outbox.filter((one) => one !== waiting); write(OUTBOX + latest.key, null); past.pop();
       return back(latest.item, latest.answer, latest.path === "submit");
+    }
+    if (latest?.path === "submit") {
+      // Perhaps the server has it, perhaps not: taking it back is an act of its own, sent after it.
+      past.pop(); put(latest.item.assignment, "undo", {}); back(latest.item, latest.answer, true);
+      return send();
     }
     if (outbox.length) return notice("The last answer is still being sent; undo works once it is there.");
     if (asking) return;

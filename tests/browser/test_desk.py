@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import re
+import wave
 from typing import Any
 
 import pytest
@@ -105,7 +107,7 @@ def test_undo_brings_the_answer_back_and_another_replaces_it(desk: Page) -> None
     assert len(stored()) == 2
 
 
-def test_an_undo_before_it_was_sent_needs_no_server(desk: Page) -> None:
+def test_an_undo_without_a_connection_is_sent_in_its_turn(desk: Page) -> None:
     desk.wait_for_load_state("networkidle")
     desk.context.set_offline(True)
     first = press(desk, "1")
@@ -114,8 +116,30 @@ def test_an_undo_before_it_was_sent_needs_no_server(desk: Page) -> None:
     press(desk, "3")
     desk.context.set_offline(False)
     settled(desk)
-    assert stored()[first] == "positive"
-    assert Submission.objects.filter(slot_id=first).count() == 1
+    assert stored() == {first: "positive"}
+
+
+def test_an_undo_of_an_answer_whose_acknowledgement_was_lost(desk: Page) -> None:
+    """The browser cannot know whether the server has it; the correction must count either way."""
+    desk.wait_for_load_state("networkidle")
+
+    cut = [True]
+
+    def swallow(route: Route) -> None:
+        if not cut:
+            return route.continue_()
+        route.fetch()
+        return route.abort()
+
+    desk.route(SUBMIT, swallow)
+    first = press(desk, "1")
+    desk.wait_for_function("document.getElementById('sending').textContent.includes('waits')")
+    desk.keyboard.press("Backspace")
+    desk.wait_for_selector(f"#desk[data-assignment='{first}']")
+    cut.clear()
+    press(desk, "2")
+    settled(desk)
+    assert stored() == {first: "neutral"}
 
 
 def test_offline_answers_are_sent_later_in_order_and_once(desk: Page) -> None:
@@ -281,6 +305,62 @@ def test_long_transcripts_stay_quick_and_the_asked_turn_is_in_view(page: Page, l
     box = page.locator("#turns li.asked").bounding_box()
     assert box is not None and 0 < box["y"] < 800
     assert page.locator("#turns li").count() == 5000
+
+
+def test_two_tabs_do_not_overwrite_each_others_unsent_answers(desk: Page) -> None:
+    desk.wait_for_load_state("networkidle")
+    other = desk.context.new_page()
+    other.goto(desk.url)
+    other.wait_for_selector("#turns li")
+    other.wait_for_load_state("networkidle")
+    desk.context.set_offline(True)
+    first = press(desk, "1")
+    press(other, "3")  # the same item, open in both tabs
+    second = press(other, "2")
+    assert first != second
+    desk.context.set_offline(False)
+    settled(desk)
+    other.close()
+    assert set(stored()) == {first, second}
+    assert stored()[second] == "neutral"
+
+
+def test_leaving_gives_back_what_was_only_prefetched(desk: Page, live_server: Any, queue: Queue) -> None:
+    desk.wait_for_load_state("networkidle")
+    assert queue.slots.filter(state="leased").count() == 2
+    desk.goto(f"{live_server.url}/label/")
+    for _ in range(50):
+        if queue.slots.filter(state="leased").count() == 1:
+            break
+        desk.wait_for_timeout(100)
+    assert queue.slots.filter(state="leased").count() == 1
+
+
+def test_sound_marks_the_spoken_turn(page: Page, live_server: Any, ann: User) -> None:
+    sound = io.BytesIO()
+    with wave.open(sound, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(1)
+        file.setframerate(8000)
+        file.writeframes(bytes([128]) * 8000 * 4)
+    body = sound.getvalue()
+    ranges = {"Accept-Ranges": "bytes", "Content-Range": f"bytes 0-{len(body) - 1}/{len(body)}"}
+    page.route(
+        "**/call.wav", lambda route: route.fulfill(status=206, body=body, content_type="audio/wav", headers=ranges)
+    )
+    turns = [{"role": "customer", "text": "Hello", "start": 0, "end": 1}, {"role": "agent", "text": "Hi", "start": 1}]
+    call = make_conversation("c-call", turns=turns, channel="voice", audio="/call.wav")
+    make_queue("calls", conversations=[call], members=[ann])
+    sign_in(page, live_server, "/label/calls/")
+    page.wait_for_selector("#turns li")
+    page.keyboard.press(" ")
+    page.wait_for_selector("#turns li.spoken >> text=Hi")
+    page.keyboard.press(" ")
+    page.wait_for_function("document.getElementById('audio').paused")
+    page.keyboard.press("b")
+    page.wait_for_selector("#turns li.spoken >> text=Hello")
+    page.click("#turns li >> nth=1")
+    assert page.evaluate("document.getElementById('audio').currentTime") == 1
 
 
 def test_on_a_phone_the_answers_lie_under_the_thumb(desk: Page) -> None:
