@@ -38,6 +38,7 @@ class Page:
 
 def read(*, query: Mapping[str, str]) -> Page:
     """The newest loaded first. `query`: channel, cohort, source, customer, since, until, q (an id's beginning), before."""
+    check_text(query)
     found = Conversation.objects.only(*COLUMNS).order_by("-id")
     for name in EXACT:
         if query.get(name):
@@ -49,6 +50,13 @@ def read(*, query: Mapping[str, str]) -> Page:
         found = found.filter(id__lt=int(query["before"]))
     rows = list(found[: PAGE + 1])
     return Page(rows[:PAGE], str(rows[PAGE - 1].id) if len(rows) > PAGE else "")
+
+
+def check_text(query: Mapping[str, str]) -> None:
+    """Refuse what no stored text can contain, and not every database can be asked for."""
+    for name, value in query.items():
+        if "\x00" in name or "\x00" in value:
+            raise Refused("bad_text", "a filter has a NUL character in it", field=name.replace("\x00", ""))
 
 
 def _between(found: QuerySet[Conversation], since: date | None, until: date | None) -> QuerySet[Conversation]:

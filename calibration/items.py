@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from django.db.models import F, FloatField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Abs
 
-from calibration import blindness
+from calibration import blindness, browsing
 from calibration.models import ClassifierVersion, Prediction
 from labeling.errors import Refused
 from labeling.models import WHOLE, DatasetVersion, GoldRow, User
@@ -64,6 +64,7 @@ def read(
 ) -> Page:
     """A page. `query` has channel, cohort, `in.ATTRIBUTE`, gold, predicted, and `after` for further pages."""
     chosen = {name: value for name, value in query.items() if name in KNOWN or name.startswith(ATTRIBUTE)}
+    browsing.check_text(chosen)
     rows = _matching(dataset_version, version, chosen)
     phases = _phases(rows, dataset_version)
     phase, position = _cursor(query.get("after", ""))

@@ -142,6 +142,8 @@ def read_input(
 ) -> Input:
     """What a report or a plan is made of, checked: gold and versions of one signal, names to slice by, scale and bar."""
     names = tuple(dict.fromkeys(name.strip() for name in by if name.strip()))
+    if any("\x00" in name for name in names):
+        raise NotComparable("unknown_slice", "no name to slice by has a NUL character in it", field="by")
     if len(names) > MOST_DIMENSIONS:
         raise NotComparable(
             "too_many_dimensions", f"a report slices by at most {MOST_DIMENSIONS} names, not {len(names)}", field="by"

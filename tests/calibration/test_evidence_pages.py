@@ -334,6 +334,17 @@ def test_the_api_says_what_is_wrong(address: str, status: int) -> None:
         assert answer["Content-Type"] == "application/problem+json" and answer.json()["errors"]
 
 
+@pytest.mark.parametrize("name", ['a"b', "a'b", "a.b", "a\\b", "$", "%s", "ü", "a__b", "\x00", "x" * 500])
+def test_odd_names_to_slice_by_are_refused_not_run(name: str) -> None:
+    world(12)
+    query = {"dataset": "gold", "classifier": "judge", "by": name}
+    assert api().get("/api/v1/agreement/", query).status_code in (400, 422)
+    client = signed_in("engineer")
+    assert client.get("/classifiers/judge/", {"by": name}).status_code == 422
+    assert client.get("/conversations/", {"channel": name, "q": name}).status_code in (200, 422)
+    assert client.get("/classifiers/judge/items/", {"version": "new", f"in.{name}": "x"}).status_code in (200, 422)
+
+
 def test_the_api_needs_its_scope() -> None:
     world(12)
     address = "/api/v1/agreement/?dataset=gold&classifier=judge"
