@@ -8,6 +8,7 @@ from typing import Any
 
 from calibration import slices
 from calibration.models import DriftFlag, Recalibration
+from calibration.stats.map_fits import LEAST_HELD_OUT
 
 NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten", "Eleven", "Twelve")
 STEPS = ("Slices", "Top-up queue", "Fit", "Validate", "Promote")
@@ -23,7 +24,11 @@ def inbox(flags: Sequence[DriftFlag], *, watched: int) -> str:
     count = f"{NUMBERS[len(flags)] if len(flags) < len(NUMBERS) else len(flags)} flag{'s' if len(flags) > 1 else ''}."
     costly = [flag for flag in flags if _costs(flag)]
     if not costly:
-        return count
+        clearest = max(flags, key=lambda flag: flag.evidence.get("e_value") or 0.0)
+        what = headline(clearest)
+        where = f" on {slices.words(clearest.slice)}" if clearest.slice else ""
+        lead = f"{count[:-1]}: " if len(flags) == 1 else f"{count} The clearest: "
+        return f"{lead}{what[0].lower() if not what.startswith('“') else '“'}{what[1:]}{where} ({clearest.version})."
     worst = max(costly, key=lambda flag: abs(flag.severity["bias"]))
     since = f" since {day(worst.since, beside=worst.raised_at)}" if worst.since else ""
     many = (
@@ -74,9 +79,17 @@ def cost(flag: DriftFlag, *, place: bool = False) -> str:
         return f"the mean{where} {verb} {abs(bias):.2f} too {direction}"
     if not _costs(flag):
         reach = max(abs(flag.severity.get("low") or bias), abs(flag.severity.get("high") or bias))
-        return f"its errors cancel out so far: no share shown to be wrong, but by up to {100 * reach:.0f} points"
+        return f"“{category}” may be off by up to {100 * reach:.0f} points, on these labels"
     points = f"{100 * abs(bias):.1f}" if not place else f"{100 * abs(bias):.0f}"
     return f"“{category}”{where} {verb} {points} point{'' if points in ('1', '1.0') else 's'} too {direction}"
+
+
+def sentence(flag: DriftFlag) -> str:
+    """A flag's page in a sentence: what, where, since when, and what it costs where that is shown."""
+    where = f" on {slices.words(flag.slice)}" if flag.slice else ""
+    since = f" since {day(flag.since, beside=flag.raised_at)}" if flag.since else ""
+    loss = f": {cost(flag)}" if _costs(flag) else ""
+    return f"{headline(flag)}{where}{since}{loss}."
 
 
 def timing(flag: DriftFlag) -> str:
@@ -110,6 +123,8 @@ def steps(flag: DriftFlag, recalibration: Recalibration | None, progress: Any) -
     told[0] = slices.words(flag.slice)
     if recalibration is not None and progress is not None:
         told[1] = f"{progress.items} items, drawn where a label buys most; {progress.finished} labelled"
+        if progress.items < LEAST_HELD_OUT:
+            told[1] += f"; these are all there are so far, and a map takes {LEAST_HELD_OUT}"
         if recalibration.state == Recalibration.State.LABELLING and progress.finished:
             waiting = 3
     if recalibration is not None and recalibration.fit:
@@ -121,7 +136,7 @@ def steps(flag: DriftFlag, recalibration: Recalibration | None, progress: Any) -
     hopes = (
         "",
         "drawn from the slice, since the change, not labelled yet",
-        "the richest map that the labels carry",
+        f"the richest map that the labels carry, {LEAST_HELD_OUT} at least",
         f"on labels that the fit never saw, paired against {flag.version.version}",
         f"as a version of its own, with {flag.version.version} as its parent",
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+FIRST = ("channel", "cohort")
+
 
 def slice_of(by: Sequence[str], place: Sequence[str]) -> dict[str, str]:
     """The slice at a place: dimension → value."""
@@ -17,5 +19,6 @@ def key(part: Mapping[str, str]) -> str:
 
 
 def words(part: Mapping[str, str], everything: str = "all conversations") -> str:
-    """`voice, trial`."""
-    return ", ".join(str(value) for value in part.values()) or everything
+    """`voice, trial`: channel and cohort first, in whatever order a database gives a mapping back."""
+    order = sorted(part, key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name))
+    return ", ".join(str(part[name]) for name in order) or everything

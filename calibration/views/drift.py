@@ -139,6 +139,7 @@ def _flag_context(flag: DriftFlag) -> dict[str, Any]:
     return {
         "flag": flag,
         "row": flag_words.row(flag),
+        "sentence": flag_words.sentence(flag),
         "events": flag.events.select_related("actor"),
         "recalibration": row,
         "steps": flag_words.steps(flag, row, progress),
