@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
+from django.db.models import Q
 from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -12,11 +13,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from calibration import conversations
+from calibration import blindness, conversations
 from calibration.models import Outcome, Prediction
 from labeling.api.paging import CursorPages
 from labeling.errors import Forbidden, Refused
-from labeling.models import Conversation, Label
+from labeling.models import Conversation, Label, User
 from labeling.tokens import ROLE_SCOPES
 
 EXACT = ("source", "channel", "cohort", "customer")
@@ -74,21 +75,27 @@ class OneConversation(APIView):
             raise Refused("unknown_include", f"{unknown[0]!r} is not one of {', '.join(INCLUDES)}", field="include")
         if wanted and not _may_read(request):
             raise Forbidden("scope", "including more needs the scope read")
+        reader: Any = request.user
+        closed = {signal for _, signal in blindness.open_questions(reader=reader, conversations=[conversation.id])}
         for name in wanted:
-            row[name] = _included(name, conversation)
+            row[name] = _included(name, conversation, reader, closed)
         return Response(row)
 
 
-def _included(name: str, conversation: Conversation) -> list[dict[str, Any]]:
+def _included(name: str, conversation: Conversation, reader: User, closed: set[int]) -> list[dict[str, Any]]:
+    """What is known of a conversation; answers to the signals in `closed` stay hidden, for the reader may be asked."""
     if name == "predictions":
-        return list(conversations.prediction_rows(Prediction.objects.filter(conversation=conversation).order_by("id")))
+        said = Prediction.objects.filter(conversation=conversation).exclude(version__classifier__signal__in=closed)
+        return list(conversations.prediction_rows(said.order_by("id")))
     if name == "labels":
-        current = Label.objects.filter(conversation=conversation, superseded_at__isnull=True).order_by("id")
-        return list(conversations.label_rows(current))
+        current = Label.objects.filter(conversation=conversation, superseded_at__isnull=True)
+        return list(
+            conversations.label_rows(current.filter(~Q(signal__in=closed) | Q(annotator=reader)).order_by("id"))
+        )
     if name == "outcomes":
         own = Outcome.objects.filter(conversation=conversation).select_related("conversation").order_by("id")
         return list(conversations.outcome_rows(own))
-    return conversations.span_rows(conversation)
+    return [] if closed else conversations.span_rows(conversation)
 
 
 def _may_read(request: Request) -> bool:

@@ -86,6 +86,15 @@ def test_the_glyph_is_read_out(page: Page, house: str) -> None:
     assert label.startswith("trusted: kappa 1.00, between") and "the bar is 0.60" in label
 
 
+def test_the_report_prints(page: Page, house: str) -> None:
+    sign_in(page, house)
+    page.goto(f"{house}/classifiers/judge/")
+    page.evaluate("window.print = () => { document.title = 'printed' }")
+    page.click("summary:has-text('Export')")
+    page.click("[data-print]")
+    assert page.title() == "printed"
+
+
 def test_the_report_works_without_scripts(browser: Browser, house: str) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()

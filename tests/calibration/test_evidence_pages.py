@@ -258,6 +258,22 @@ def test_who_may_still_label_it_sees_no_answer() -> None:
     assert "because of the invoice" in client.get("/conversations/c-1/").content.decode()
 
 
+def test_the_api_hides_the_same_answers() -> None:
+    conversation, version = scored_conversation()
+    signal = version.classifier.signal
+    blind = make_user("blind", role="reviewer")
+    make_label(conversation, signal, make_user("ann"), "positive")
+    queue = make_queue("q", signals=[signal], items=0)
+    item = queue.items.create(conversation=conversation, position=0)
+    queue.memberships.create(user=blind)
+    client = Client()
+    client.force_login(blind)
+    address = "/api/v1/conversations/c-1/?include=predictions,labels"
+    assert client.get(address).json()["predictions"] == client.get(address).json()["labels"] == []
+    make_label(conversation, signal, blind, "neutral", item=item)
+    assert len(client.get(address).json()["predictions"]) == 1 and len(client.get(address).json()["labels"]) == 2
+
+
 def test_items_hide_what_the_reader_may_still_label() -> None:
     dataset_version, version = world(12)
     reader = make_user(role="engineer")
