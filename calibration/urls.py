@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from calibration.api import agreement, bulk, classifiers, conversations, drift, moves, queues, traces
+from calibration.api import agreement, bulk, classifiers, conversations, drift, evals, moves, queues, traces
 from calibration.views import conversations as conversation_pages
 from calibration.views import datasets as dataset_pages
 from calibration.views import drift as drift_pages
@@ -49,6 +49,10 @@ exporters: list[URLPattern] = [
     path("v1/traces", traces.Traces.as_view()),
     path("tracer/v1/traces", traces.Traces.as_view()),
     path("tracer/observation-span/create_otel_span/", traces.Traces.as_view()),
+    path("tracer/custom-eval-config/get_custom_eval_by_name/", evals.EvalByName.as_view()),
+    path("tracer/custom-eval-config/check_exists/", evals.EvalConfigExists.as_view()),
+    path("sdk/api/v1/get-evals/", evals.GetEvals.as_view()),
+    path("sdk/api/v1/new-eval/", evals.NewEval.as_view()),
 ]
 
 api: list[URLPattern] = [
