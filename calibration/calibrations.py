@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db.models import Count, F, Max
 
@@ -15,10 +15,13 @@ from calibration.stats import summary
 from calibration.stats.estimate import Estimate
 from calibration.stats.intervals import wilson
 from calibration.stats.tables import ConfusionTable, kish
+from calibration.streams import Said, Unit, place
 from labeling.models import DatasetVersion, GoldRow, Signal
 
 LEAST_PAIRS = 30
 """Fewer gold units than this are no calibration: they bear no verdict either."""
+EARLY_SHARE, LEAST_SPAN = 0.4, timedelta(days=28)
+"""Where gold itself spans months and nothing was labelled since, its earliest labels calibrate the later ones."""
 Place = tuple[str, ...]
 
 
@@ -32,18 +35,26 @@ class Calibration:
     by: tuple[str, ...]
     cells: Mapping[Place, tuple[Cell, ...]]
     labels: int
+    used: frozenset[Unit] | None = None
+
+    @property
+    def name(self) -> str:
+        """The gold, and which part of it."""
+        return f"{self.dataset_version}, its first {self.labels} labels" if self.used else str(self.dataset_version)
 
     def coarser(self, length: int) -> Calibration:
         """The same by the first `length` dimensions only."""
         if length == len(self.by):
             return self
         cells: dict[Place, tuple[Cell, ...]] = {}
-        for place, rows in self.cells.items():
-            cells[place[:length]] = cells.get(place[:length], ()) + rows
+        for key, rows in self.cells.items():
+            cells[key[:length]] = cells.get(key[:length], ()) + rows
         return replace(self, by=self.by[:length], cells=cells)
 
-    def units(self) -> set[tuple[int, int]]:
-        """The units of the gold: what is labelled again later says nothing new of the version."""
+    def units(self) -> Set[Unit]:
+        """The units of the calibration: what is labelled again later says nothing new of the version."""
+        if self.used is not None:
+            return self.used
         rows = GoldRow.objects.filter(version=self.dataset_version, value__isnull=False)
         return set(rows.values_list("conversation_id", "turn").iterator(chunk_size=5000))
 
@@ -61,6 +72,30 @@ def of_versions(versions: Sequence[ClassifierVersion], *, monitor: Monitor) -> d
     the first frozen gold that has enough units which the version scored."""
     gold = _first_gold(versions, monitor=monitor)
     return {version.id: _read(version, gold[version.id], monitor.by) for version in versions if version.id in gold}
+
+
+def early(whole: Calibration, said: Mapping[Unit, Said]) -> Calibration | None:
+    """The earliest labels of the gold as a calibration of their own; None where they span too little time."""
+    rows = GoldRow.objects.filter(version=whole.dataset_version, value__isnull=False, labeled_at__isnull=False)
+    columns = ("conversation_id", "turn", "channel", "cohort", "attributes", "value", "number", "inclusion_probability")
+    found = [row for row in rows.order_by("labeled_at", "id").values_list("labeled_at", *columns) if row[1:3] in said]
+    first = int(len(found) * EARLY_SHARE)
+    if first < LEAST_PAIRS or found[-1][0] - found[0][0] < LEAST_SPAN:
+        return None
+    until = found[first - 1][0]
+    cells: dict[Place, list[Cell]] = {}
+    used = set()
+    for at, conversation, turn, channel, cohort, attributes, value, number, chance in found:
+        if at > until:
+            break
+        key = place(whole.by, channel, cohort, attributes)
+        spoken, weight = said[conversation, turn], 1 / chance
+        moments = None if number is None else {"abs": weight * abs(number - (spoken.number or 0.0))}
+        gold, predicted = (str(value), spoken.value) if number is None else ("", "")
+        cells.setdefault(key, []).append(Cell(key, gold, predicted, pairing.OK, 1, weight, weight**2, moments))
+        used.add((conversation, turn))
+    sliced = {key: tuple(found) for key, found in cells.items()}
+    return replace(whole, until=until, cells=sliced, labels=len(used), used=frozenset(used))
 
 
 def agreement_of(cells: Iterable[Cell]) -> Estimate:

@@ -71,8 +71,12 @@ def look(monitor: Monitor) -> tuple[Seen, list[ClassifierVersion]]:
     seen = Seen()
     for calibration in known.values():
         spoken = said.get(calibration.version.id, {})
-        seen += watches.agreement(calibration, answers, spoken, closed)
-        seen += service.mix(calibration, rows, closed)
+        agreed = watches.agreement(calibration, answers, spoken, closed)
+        earliest = calibrations.early(calibration, spoken) if not agreed.streams else None
+        if earliest is not None:
+            later = streams.answers(signal, after=earliest.until)
+            agreed = watches.agreement(earliest, later, spoken, closed)
+        seen += agreed + service.mix(calibration, rows, closed)
     if serving is not None:
         spoken = said.get(serving.id, {})
         both = [(answer, spoken[answer.unit]) for answer in answers if answer.unit in spoken]

@@ -199,7 +199,7 @@ def _agreement_finding(
     evidence |= {
         "labels": len(pairs),
         "until": max(pair.answer.arrived_at for pair in pairs).isoformat(),
-        "calibration": str(calibration.dataset_version),
+        "calibration": calibration.name,
     }
     return Finding(Kind.AGREEMENT, calibration.version, part, since, evidence, severity, watched.guarantee)
 

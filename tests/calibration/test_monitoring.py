@@ -74,6 +74,17 @@ def test_labels_of_the_calibration_itself_say_nothing_new() -> None:
     assert Monitor.objects.get().streams == []
 
 
+def test_gold_that_spans_months_is_watched_within_itself() -> None:
+    version, _ = make_world(drifts=True, change_after=6)
+    signal = version.classifier.signal
+    whole = gold.freeze(dataset="whole", signal=signal, aggregation="majority", now=NOW)
+    Monitor.objects.create(classifier=version.classifier, by=["channel", "cohort"], dataset_version=whole)
+    monitoring.evaluate(now=NOW)
+    (flag,) = raised(kind="agreement")
+    assert (flag.slice["channel"], flag.slice["cohort"]) == DRIFTED
+    assert flag.evidence["calibration"].startswith("whole@1, its first ")
+
+
 def test_late_and_superseded_labels_do_not_count() -> None:
     make_world(drifts=True)
     Label.objects.filter(labeled_at__gt=START + timedelta(weeks=1)).update(superseded_at=NOW)
