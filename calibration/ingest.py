@@ -12,10 +12,11 @@ from typing import Any
 
 from django.utils import timezone
 
-from calibration import classifiers
+from calibration import classifiers, rollups
 from calibration.models import Classifier, ClassifierVersion, Outcome, Prediction
 from calibration.rollups import Changes
 from labeling import bulk
+from labeling import ingest as labeling_ingest
 from labeling.errors import RowError
 from labeling.formats import rows
 from labeling.formats.jsonl import Record
@@ -45,8 +46,8 @@ CONTENT = (
     "predicted_at",
     "metadata",
 )
-TOLERANCE = 0.005
-"""How far from 1 the sum of probabilities may lie: sources round them."""
+TOLERANCE = 0.01
+"""How far from 1 the sum of probabilities may lie: three times 0.33 is one third each, rounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +92,21 @@ def _prediction_row(data: Mapping[str, Any]) -> PredictionRow:
         seconds=rows.number(data, "seconds", low=0),
         cost=rows.number(data, "cost", low=0),
         at=rows.moment(data, "at"),
-        metadata=rows.metadata(data, PREDICTION_FIELDS),
+        metadata=_kept(data, PREDICTION_FIELDS),
     )
+
+
+def _kept(data: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
+    """The metadata of a row, once it is sure that they can be stored."""
+    found = rows.metadata(data, known)
+    if found:
+        rows.json_text(found, "metadata")
+    return found
+
+
+def conversations(*, records: Iterable[Record | RowError], partial: bool = False) -> Loaded:
+    """Store conversations, and keep the counts of their predictions where an update moves them to another day or slice."""
+    return labeling_ingest.conversations(records=records, partial=partial, moving=rollups.moving)
 
 
 def predictions(*, records: Iterable[Record | RowError], partial: bool = False) -> Loaded:
@@ -128,14 +142,25 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
-    """A prediction with its place, unsaved."""
+    """A prediction that may be stored."""
 
-    prediction: Prediction
+    row: PredictionRow
     place: _Place
+    version: int
+    value: str | None
+    number: float | None
 
     @property
     def key(self) -> tuple[int, int, int]:
-        return (self.prediction.version_id, self.place.id, self.prediction.turn)
+        return (self.version, self.place.id, self.row.turn)
+
+    def content(self) -> tuple[Any, ...]:
+        """The values of CONTENT."""
+        row = self.row
+        return (
+            self.value, self.number, row.status, row.score, row.probabilities, row.rationale, row.seconds, row.cost, row.at,
+            row.metadata,
+        )  # fmt: skip
 
 
 class _PredictionBook:
@@ -172,24 +197,7 @@ class _PredictionBook:
             return RowError(line, "probabilities", wrong)
         if not classifiers.VERSION.match(row.version):
             return RowError(line, "version", f"{row.version!r} is no name of a version: no spaces, @ or /")
-        return _Ready(self._unsaved(row, place, value, number), place)
-
-    def _unsaved(self, row: PredictionRow, place: _Place, value: str | None, number: float | None) -> Prediction:
-        return Prediction(
-            version_id=self._version(row),
-            conversation_id=place.id,
-            turn=row.turn,
-            value=value,
-            number=number,
-            status=row.status,
-            score=row.score,
-            probabilities=row.probabilities,
-            rationale=row.rationale,
-            seconds=row.seconds,
-            cost=row.cost,
-            predicted_at=row.at,
-            metadata=row.metadata,
-        )
+        return _Ready(row, place, self._version(row), value, number)
 
     def _signal(self, row: PredictionRow) -> KnownSignal | str:
         """The signal of a row's classifier, or what is wrong with it."""
@@ -226,29 +234,37 @@ class _PredictionBook:
 
     def write(self, batch: Sequence[_Ready], loaded: Loaded) -> None:
         existing = _existing(batch)
-        now = timezone.now()
+        now = bulk.at(timezone.now())
         fresh: list[_Ready] = []
         changed: list[Prediction] = []
         for one in batch:
             before = existing.get(one.key)
             if before is None:
                 fresh.append(one)
-            elif all(getattr(before, name) == getattr(one.prediction, name) for name in CONTENT):
+            elif before[1:] == one.content():
                 loaded.unchanged += 1
                 continue
             else:
-                self._count(before, one.place, -1)
-                one.prediction.id = before.id
-                changed.append(one.prediction)
-            self._count(one.prediction, one.place, 1)
-        bulk.insert(Prediction, PREDICTION_COLUMNS, [_values(one.prediction, now) for one in fresh])
-        if changed:
-            Prediction.objects.bulk_update(changed, CONTENT, batch_size=300)
+                value, number, status, *_, at, _ = before[1:]
+                self._count(one, value=value, number=number, status=status, at=at, sign=-1)
+                content = dict(zip(CONTENT, one.content(), strict=True))
+                changed.append(
+                    Prediction(id=before[0], version_id=one.version, conversation_id=one.place.id, **content)
+                )
+            row = one.row
+            self._count(one, value=one.value, number=one.number, status=row.status, at=row.at, sign=1)
+        bulk.insert(Prediction, PREDICTION_COLUMNS, [_values(one, now) for one in fresh])
+        Prediction.objects.bulk_update(changed, CONTENT, batch_size=300)
         loaded.created += len(fresh)
         loaded.updated += len(changed)
 
-    def _count(self, prediction: Prediction, place: _Place, sign: int) -> None:
-        self.changes.add(prediction, started_at=place.started_at, channel=place.channel, cohort=place.cohort, sign=sign)
+    def _count(self, one: _Ready, *, at: datetime | None, sign: int, **answer: Any) -> None:
+        place = one.place
+        moment = at or place.started_at
+        day = None if moment is None else moment.date()
+        self.changes.count(
+            version=one.version, day=day, channel=place.channel, cohort=place.cohort, sign=sign, **answer
+        )
 
 
 def _places(external_ids: Iterable[str]) -> dict[str, _Place]:
@@ -260,23 +276,29 @@ def _places(external_ids: Iterable[str]) -> dict[str, _Place]:
     }
 
 
-def _existing(batch: Sequence[_Ready]) -> dict[tuple[int, int, int], Prediction]:
+def _existing(batch: Sequence[_Ready]) -> dict[tuple[int, int, int], tuple[Any, ...]]:
+    """The stored predictions of the batch's units: (version, conversation, turn) → id and the values of CONTENT."""
     by_version: dict[int, set[int]] = defaultdict(set)
     for one in batch:
-        by_version[one.prediction.version_id].add(one.place.id)
+        by_version[one.version].add(one.place.id)
     return {
-        (version, row.conversation_id, row.turn): row
+        (version, conversation, turn): tuple(rest)
         for version, units in by_version.items()
-        for row in Prediction.objects.filter(version=version, conversation__in=units)
+        for conversation, turn, *rest in _tuples(version, units)
     }
 
 
-def _values(row: Prediction, now: datetime) -> tuple[Any, ...]:
+def _tuples(version: int, units: set[int]) -> Iterable[tuple[Any, ...]]:
+    found = Prediction.objects.filter(version=version, conversation__in=units)
+    return found.values_list("conversation_id", "turn", "id", *CONTENT)
+
+
+def _values(one: _Ready, now: Any) -> tuple[Any, ...]:
+    row = one.row
     probabilities = None if row.probabilities is None else rows.json_text(row.probabilities, "probabilities")
     return (
-        row.version_id, row.conversation_id, row.turn, row.value, row.number, row.status, row.score, probabilities,
-        row.rationale, row.seconds, row.cost, bulk.at(row.predicted_at), bulk.at(now),
-        rows.json_text(row.metadata, "metadata") if row.metadata else "{}",
+        one.version, one.place.id, row.turn, one.value, one.number, row.status, row.score, probabilities, row.rationale,
+        row.seconds, row.cost, bulk.at(row.at), now, rows.json_text(row.metadata, "metadata") if row.metadata else "{}",
     )  # fmt: skip
 
 
@@ -290,7 +312,7 @@ def _wrong_probabilities(given: Mapping[str, Any], signal: KnownSignal) -> str |
         if isinstance(chance, bool) or not isinstance(chance, int | float) or not 0 <= chance <= 1:
             return f"of {category!r} must be a number between 0 and 1, is {chance!r}"
     total = sum(given.values())
-    if signal.scale.kind != "multilabel" and abs(total - 1) > TOLERANCE:
+    if signal.scale.kind != "multilabel" and abs(total - 1) > TOLERANCE + 1e-9:
         return f"must sum to 1; their sum is {total:.4g}"
     return None
 
@@ -326,7 +348,7 @@ def _outcome_row(data: Mapping[str, Any]) -> OutcomeRow:
         kind=kind,
         value=rows.finite(value, "value"),
         at=rows.moment(data, "at"),
-        metadata=rows.metadata(data, OUTCOME_FIELDS),
+        metadata=_kept(data, OUTCOME_FIELDS),
     )
     if not row.conversation and not row.customer:
         raise FieldRefused("conversation", "is required where there is no customer: one of them must be named")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from django.db import transaction
 
 from calibration.models import ClassifierVersion, Prediction, PredictionRollup
+from labeling import bulk
 
 Cell = tuple[int, date | None, str, str, str, bool]
 """Version, day, channel, cohort, value (or status), failed."""
+COLUMNS = ("version", "day", "channel", "cohort", "value", "failed", "count", "total", "total_squares")
 
 
 @dataclass(slots=True)
@@ -26,40 +29,77 @@ class Changes:
     ) -> None:
         """Count one prediction, or with sign -1 take one that it replaces out."""
         moment = prediction.predicted_at or started_at
-        failed = prediction.status != Prediction.Status.OK
-        number = prediction.number
-        value = prediction.status if failed else "" if number is not None else (prediction.value or "")[:200]
-        day = None if moment is None else moment.date()
-        cell = self.cells[prediction.version_id, day, channel, cohort, value, failed]
+        self.count(
+            version=prediction.version_id,
+            day=None if moment is None else moment.date(),
+            channel=channel,
+            cohort=cohort,
+            status=prediction.status,
+            value=prediction.value,
+            number=prediction.number,
+            sign=sign,
+        )
+
+    def count(
+        self,
+        *,
+        version: int,
+        day: date | None,
+        channel: str,
+        cohort: str,
+        status: str,
+        value: str | None,
+        number: float | None,
+        sign: int = 1,
+    ) -> None:
+        """The same from plain values."""
+        failed = status != Prediction.Status.OK
+        counted = status if failed else "" if number is not None else value or ""
+        cell = self.cells[version, day, channel, cohort, counted, failed]
         cell[0] += sign
-        cell[1] += sign * (number or 0.0)
-        cell[2] += sign * (number or 0.0) ** 2
+        if number is not None:
+            cell[1] += sign * number
+            cell[2] += sign * number * number
 
     @transaction.atomic
     def write(self) -> None:
-        """Add the changes to the table; one writer at a time for each version."""
-        for version, cells in _by_version(self.cells).items():
-            ClassifierVersion.objects.select_for_update().get(id=version)
-            days = {cell[1] for cell in cells}
-            existing = {
-                (row.version_id, row.day, row.channel, row.cohort, row.value, row.failed): row
-                for row in PredictionRollup.objects.filter(version=version)
-                if row.day in days
-            }
-            fresh, changed = [], []
-            for cell, (count, total, squares) in cells.items():
-                row = existing.get(cell)
-                if row is None:
-                    names = ("version_id", "day", "channel", "cohort", "value", "failed")
-                    named = dict(zip(names, cell, strict=True))
-                    fresh.append(PredictionRollup(**named, count=int(count), total=total, total_squares=squares))
-                elif count or total or squares:
-                    row.count, row.total = row.count + int(count), row.total + total
-                    row.total_squares += squares
-                    changed.append(row)
-            PredictionRollup.objects.bulk_create(fresh, batch_size=1000)
-            PredictionRollup.objects.bulk_update(changed, ["count", "total", "total_squares"], batch_size=500)
+        """Add the changes to the table; one writer at a time for each version, so that no count is lost."""
+        for version, cells in sorted(_by_version(self.cells).items()):
+            ClassifierVersion.objects.select_for_update(no_key=True).get(id=version)
+            _write_version(version, cells)
         self.cells.clear()
+
+
+def _write_version(version: int, cells: dict[Cell, list[float]]) -> None:
+    existing = {
+        (row.version_id, row.day, row.channel, row.cohort, row.value, row.failed): row
+        for row in _of_days(version, {cell[1] for cell in cells})
+    }
+    fresh: list[tuple[object, ...]] = []
+    changed: list[PredictionRollup] = []
+    emptied: list[int] = []
+    for cell, (count, total, squares) in cells.items():
+        row = existing.get(cell)
+        if row is None:
+            if count:
+                fresh.append((*cell, int(count), total, squares))
+        elif row.count + count == 0:
+            emptied.append(row.id)
+        elif count or total or squares:
+            row.count, row.total = row.count + int(count), row.total + total
+            row.total_squares += squares
+            changed.append(row)
+    bulk.insert(PredictionRollup, COLUMNS, fresh)
+    PredictionRollup.objects.bulk_update(changed, ["count", "total", "total_squares"], batch_size=300)
+    PredictionRollup.objects.filter(id__in=emptied).delete()
+
+
+def _of_days(version: int, days: set[date | None]) -> list[PredictionRollup]:
+    """The counts of a version on these days, found by their span: days that follow each other are the rule."""
+    known = [day for day in days if day is not None]
+    of_version = PredictionRollup.objects.filter(version=version)
+    found = list(of_version.filter(day__range=(min(known), max(known)))) if known else []
+    return found + (list(of_version.filter(day=None)) if None in days else [])
 
 
 def _by_version(cells: dict[Cell, list[float]]) -> dict[int, dict[Cell, list[float]]]:
@@ -69,17 +109,30 @@ def _by_version(cells: dict[Cell, list[float]]) -> dict[int, dict[Cell, list[flo
     return grouped
 
 
-@transaction.atomic
-def rebuild(*, versions: Iterable[int]) -> None:
-    """Count the predictions of these versions anew: after their conversations have moved to another slice or day."""
-    for version in versions:
-        ClassifierVersion.objects.select_for_update().get(id=version)
-        PredictionRollup.objects.filter(version=version).delete()
-        changes = Changes()
-        rows = Prediction.objects.filter(version=version).select_related("conversation")
-        columns = ("version", "status", "number", "value", "predicted_at")
-        conversation = ("conversation__started_at", "conversation__channel", "conversation__cohort")
-        for row in rows.only(*columns, *conversation).iterator(chunk_size=5000):
-            of = row.conversation
-            changes.add(row, started_at=of.started_at, channel=of.channel, cohort=of.cohort)
+@contextmanager
+def moving(conversations: Sequence[int]) -> Iterator[None]:
+    """While conversations change: their predictions leave the counts of the old day and slice and enter the new ones."""
+    changes = Changes()
+    _count_all(conversations, changes, -1)
+    yield
+    if changes.cells:
+        _count_all(conversations, changes, 1)
         changes.write()
+
+
+def _count_all(conversations: Sequence[int], changes: Changes, sign: int) -> None:
+    columns = ("version_id", "predicted_at", "status", "value", "number")
+    place = ("conversation__started_at", "conversation__channel", "conversation__cohort")
+    rows = Prediction.objects.filter(conversation__in=conversations).values_list(*columns, *place)
+    for version, at, status, value, number, started_at, channel, cohort in rows.iterator(chunk_size=5000):
+        moment = at or started_at
+        changes.count(
+            version=version,
+            day=None if moment is None else moment.date(),
+            channel=channel,
+            cohort=cohort,
+            status=status,
+            value=value,
+            number=number,
+            sign=sign,
+        )

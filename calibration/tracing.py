@@ -11,9 +11,8 @@ from typing import Any
 from django.db import transaction
 from django.utils.text import slugify
 
-from calibration import ingest as predictions
+from calibration import ingest, rollups
 from calibration.models import Classifier, Span, TraceBatch
-from labeling import ingest as conversations
 from labeling.errors import Refused
 from labeling.formats import otlp, traces
 from labeling.formats.jsonl import Record
@@ -135,11 +134,11 @@ def rebuild(*, keys: Iterable[str]) -> None:
         row = traces.conversation(key, next(iter(by_trace.values()))[0].project, plain)
         if not row["turns"]:
             continue  # spans without words stay in the trace view alone
-        conversations.conversations(records=[Record(1, row)])
+        ingest.conversations(records=[Record(1, row)])
         every = [span for spans in plain.values() for span in spans]
         found = list(_predictions(key, traces.evaluations(every)))
         if found:
-            predictions.predictions(records=[Record(number, row) for number, row in enumerate(found, 1)])
+            ingest.predictions(records=[Record(number, row) for number, row in enumerate(found, 1)])
 
 
 def rebuild_since(*, since: datetime) -> int:
@@ -183,7 +182,8 @@ def _forget(key: str) -> None:
         or Label.objects.filter(conversation=conversation).exists()
     ):
         return
-    conversation.predictions.all().delete()
+    with rollups.moving([conversation.id]):
+        conversation.predictions.all().delete()
     conversation.delete()
 
 

@@ -36,7 +36,9 @@ def _column(model: type[models.Model], name: str) -> str:
 
 def at(moment: datetime | None) -> Any:
     """A time as the database driver takes it."""
-    if moment is None or connection.vendor == "postgresql":
+    if moment is None:
+        return None
+    if connection.vendor == "postgresql":
         return moment
     return connection.ops.adapt_datetimefield_value(moment)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial as partial_call
 from typing import Any
 
 from django.contrib.auth.hashers import make_password
@@ -17,7 +19,7 @@ from labeling.formats import rows
 from labeling.formats.jsonl import Record
 from labeling.formats.rows import ConversationRow, LabelRow
 from labeling.loading import Kind, KnownSignal, Loaded, check_turn, known_conversations, known_signals, load
-from labeling.models import WHOLE, Conversation, Item, Label, User
+from labeling.models import WHOLE, Conversation, GoldRow, Item, Label, Ruling, User
 from labeling.values import ValueRefused
 
 CONVERSATION_COLUMNS = (
@@ -28,9 +30,21 @@ LABEL_COLUMNS = (
     "conversation", "turn", "signal", "annotator", "value", "number", "confidence", "comment", "seconds", "late",
     "labeled_at", "stored_at", "metadata",
 )  # fmt: skip
+EXISTING_COLUMNS = (
+    "id", "item_id", "conversation_id", "turn", "annotator_id", "value", "number", "confidence", "comment", "seconds",
+    "labeled_at", "metadata",
+)  # fmt: skip
 
 
-def conversations(*, records: Iterable[Record | RowError], partial: bool = False) -> Loaded:
+Moving = Callable[[Sequence[int]], AbstractContextManager[None]]
+"""Entered around the change of existing conversations, by whoever keeps counts by their day, channel or cohort."""
+
+
+def _nobody(conversations: Sequence[int]) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+def conversations(*, records: Iterable[Record | RowError], partial: bool = False, moving: Moving = _nobody) -> Loaded:
     """Store conversations by their id; an update may not cut off turns that are labelled or queued."""
     return load(
         records,
@@ -39,7 +53,7 @@ def conversations(*, records: Iterable[Record | RowError], partial: bool = False
             key=lambda row: row.id,
             key_field="id",
             check=_check_conversations,
-            write=_write_conversations,
+            write=partial_call(_write_conversations, moving=moving),
         ),
         partial=partial,
     )
@@ -70,9 +84,9 @@ def _check_conversations(batch: Sequence[tuple[int, ConversationRow]]) -> list[_
 
 
 def _last_used_turn(conversations: Sequence[int]) -> dict[int, int]:
-    """The highest turn of each conversation that a label or an item speaks of; whole conversations do not count."""
+    """The highest turn of each conversation that an answer, gold or an item speaks of; whole conversations do not count."""
     last: dict[int, int] = {}
-    for model in (Label, Item):
+    for model in (Label, Ruling, GoldRow, Item):
         turns = model._default_manager.filter(conversation__in=conversations, turn__gt=WHOLE)
         for key, turn in (
             turns.values_list("conversation").annotate(last=Max("turn")).values_list("conversation", "last")
@@ -81,14 +95,15 @@ def _last_used_turn(conversations: Sequence[int]) -> dict[int, int]:
     return last
 
 
-def _write_conversations(batch: Sequence[_Conversation], loaded: Loaded) -> None:
+def _write_conversations(batch: Sequence[_Conversation], loaded: Loaded, *, moving: Moving) -> None:
     now = timezone.now()
     fresh = [one.row for one in batch if one.existing is None]
     bulk.insert(Conversation, CONVERSATION_COLUMNS, [_conversation_values(row, now) for row in fresh])
     changed = [_changed_conversation(one, now) for one in batch if one.existing is not None and not one.same]
     if changed:
         fields = [name for name in CONVERSATION_COLUMNS if name not in ("external_id", "created_at")]
-        Conversation.objects.bulk_update(changed, fields, batch_size=200)
+        with moving([row.id for row in changed]):
+            Conversation.objects.bulk_update(changed, fields, batch_size=200)
     loaded.created += len(fresh)
     loaded.updated += len(changed)
     loaded.unchanged += sum(one.same for one in batch)
@@ -157,6 +172,10 @@ class _Label:
         return (self.value, self.number, row.confidence, row.comment, row.seconds, row.at, row.metadata)
 
 
+_Key = tuple[int, int, int, int]
+"""Conversation, turn, signal, annotator."""
+
+
 class _LabelBook:
     """The labels of one load: what is looked up once, and the two steps of each batch."""
 
@@ -191,19 +210,20 @@ class _LabelBook:
         fresh: list[_Label] = []
         replaced: list[int] = []
         for one in batch:
-            before = existing.get((one.conversation, one.row.turn, one.signal, self.annotators[one.row.annotator]))
-            if before is not None and before[1] == one.content():
+            loaded_id, contents = existing.get(self._key(one), (None, ()))
+            if one.content() in contents:
                 loaded.unchanged += 1
                 continue
             fresh.append(one)
-            if before is None:
+            if loaded_id is None:
                 loaded.created += 1
             else:
-                replaced.append(before[0])
+                replaced.append(loaded_id)
                 loaded.updated += 1
         for part in bulk.parts(replaced, 500):
             Label.objects.filter(id__in=part).update(superseded_at=now)
-        bulk.insert(Label, LABEL_COLUMNS, [self._values(one, now) for one in fresh])
+        stored = bulk.at(now)
+        bulk.insert(Label, LABEL_COLUMNS, [self._values(one, stored) for one in fresh])
 
     def _know(self, names: Iterable[str]) -> None:
         """People by name; those who are not known are made, unable to sign in."""
@@ -216,25 +236,37 @@ class _LabelBook:
         found |= dict(User.objects.filter(username__in=missing).values_list("username", "id"))
         self.annotators |= found
 
-    def _existing(self, batch: Sequence[_Label]) -> dict[tuple[int, int, int, int], tuple[int, tuple[Any, ...]]]:
-        """The current loaded labels of the batch's units, with their content."""
+    def _key(self, one: _Label) -> _Key:
+        return (one.conversation, one.row.turn, one.signal, self.annotators[one.row.annotator])
+
+    def _existing(self, batch: Sequence[_Label]) -> dict[_Key, tuple[int | None, Sequence[tuple[Any, ...]]]]:
+        """For each unit and person the id of the current loaded label, if any, and the contents that change nothing.
+
+        A label given in a queue belongs to its item and is never superseded by a file; the same answer in a file, as a
+        dump has it, changes nothing.
+        """
         by_signal: dict[int, set[int]] = defaultdict(set)
         for one in batch:
             by_signal[one.signal].add(one.conversation)
-        found = {}
-        columns = ("id", "conversation_id", "turn", "annotator_id", "value", "number", "confidence", "comment", "seconds", "labeled_at", "metadata")  # fmt: skip
+        annotators = {self.annotators[one.row.annotator] for one in batch}
+        found: dict[_Key, tuple[int | None, Sequence[tuple[Any, ...]]]] = {}
         for signal, units in by_signal.items():
             current = Label.objects.filter(
-                signal=signal, conversation__in=units, superseded_at__isnull=True, item__isnull=True
+                signal=signal, conversation__in=units, annotator__in=annotators, superseded_at__isnull=True
             )
-            for key, conversation, turn, annotator, *content, metadata in current.values_list(*columns):
-                text = rows.json_text(metadata, "metadata", ordered=True)
-                found[conversation, turn, signal, annotator] = (key, (*content, text))
+            for key, item, conversation, turn, annotator, *content, metadata in current.values_list(*EXISTING_COLUMNS):
+                unit = (conversation, turn, signal, annotator)
+                whole = (*content, rows.json_text(metadata, "metadata", ordered=True))
+                before, contents = found.get(unit, (None, ()))
+                if item is None:
+                    found[unit] = (key, (whole,))
+                elif before is None:
+                    found[unit] = (None, (*contents, whole))
         return found
 
-    def _values(self, one: _Label, now: Any) -> tuple[Any, ...]:
+    def _values(self, one: _Label, stored: Any) -> tuple[Any, ...]:
         row = one.row
         return (
             one.conversation, row.turn, one.signal, self.annotators[row.annotator], one.value, one.number,
-            row.confidence, row.comment, row.seconds, False, bulk.at(row.at), bulk.at(now), row.metadata,
+            row.confidence, row.comment, row.seconds, False, bulk.at(row.at), stored, row.metadata,
         )  # fmt: skip

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
-from labeling.errors import Refused, RowError
+from labeling.errors import Conflict, Refused, RowError
 from labeling.formats.jsonl import Record
 from labeling.formats.rows import FieldRefused
 from labeling.models import WHOLE, Conversation, Signal
@@ -24,11 +24,12 @@ Ready = TypeVar("Ready")
 
 @dataclass(slots=True)
 class Loaded:
-    """What came of a load; `errors` are those of the rows left out, which only a partial load has."""
+    """What came of a load. Only a partial load leaves rows out: `refused` of them, the first 100 with their `errors`."""
 
     created: int = 0
     updated: int = 0
     unchanged: int = 0
+    refused: int = 0
     errors: list[RowError] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, int]:
@@ -53,24 +54,39 @@ def load(records: Iterable[Record | RowError], kind: Kind[Row, Ready], *, partia
 
     A partial load stores the rows that are right and returns the errors of the others.
     """
-    loaded, errors, first_lines = Loaded(), [], FirstLines()
-    with transaction.atomic():
-        for batch in _batches(records):
-            rows, wrong = _parsed(batch, kind, first_lines)
-            errors += wrong
-            if not errors or partial or len(errors) < MOST_ERRORS:
-                checked = kind.check(rows)
-                errors += [row for row in checked if isinstance(row, RowError)]
-                if not errors or partial:
-                    kind.write([row for row in checked if not isinstance(row, RowError)], loaded)
-            if len(errors) >= MOST_ERRORS and not partial:
-                break
-        errors.sort(key=lambda error: error.line or 0)
-        if errors and not partial:
-            raise _refusal(errors)
-        kind.finish()
-    loaded.errors = errors
+    loaded, first_lines = Loaded(), FirstLines()
+    try:
+        with transaction.atomic():
+            for batch in _batches(records):
+                _load_batch(batch, kind, first_lines, loaded, partial)
+                if loaded.refused >= MOST_ERRORS and not partial:
+                    break
+            if loaded.errors and not partial:
+                raise _refusal(loaded.errors)
+            kind.finish()
+    except IntegrityError as error:
+        raise Conflict(
+            "stored_meanwhile", "somebody stored the same rows at the same time: load the file again"
+        ) from error
     return loaded
+
+
+def _load_batch(
+    batch: Sequence[Record | RowError],
+    kind: Kind[Row, Ready],
+    first_lines: FirstLines,
+    loaded: Loaded,
+    partial: bool,
+) -> None:
+    """Check a batch, and store it unless something of the file is wrong already."""
+    rows, errors = _parsed(batch, kind, first_lines)
+    checked = kind.check(rows)
+    errors += [row for row in checked if isinstance(row, RowError)]
+    errors.sort(key=lambda error: error.line or 0)
+    loaded.refused += len(errors)
+    loaded.errors += errors[: MOST_ERRORS - len(loaded.errors)]
+    if partial or not loaded.refused:
+        kind.write([row for row in checked if not isinstance(row, RowError)], loaded)
 
 
 def _refusal(errors: Sequence[RowError]) -> Refused:

@@ -12,11 +12,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from calibration.ingest import outcomes, predictions
-from calibration.models import Prediction
-from calibration.rollups import rebuild
+from calibration.ingest import conversations, outcomes, predictions
 from labeling.formats import jsonl
-from labeling.ingest import conversations, labels
+from labeling.ingest import labels
 from labeling.loading import Loaded
 
 LIMIT = 2 * 1024 * 1024 * 1024
@@ -63,10 +61,7 @@ class BulkConversations(Bulk):
 
     @_documented("conversations")
     def post(self, request: Request) -> Response:
-        response = self.load(request)
-        if response.data["updated"]:
-            rebuild(versions=Prediction.objects.order_by().values_list("version", flat=True).distinct())
-        return response
+        return self.load(request)
 
 
 class BulkLabels(Bulk):

@@ -101,7 +101,7 @@ class PredictionRollup(models.Model):
     day = models.DateField(null=True)
     channel = models.CharField(max_length=60)
     cohort = models.CharField(max_length=200)
-    value = models.CharField(max_length=200, blank=True)
+    value = models.TextField(blank=True)
     failed = models.BooleanField(default=False)
     count = models.PositiveBigIntegerField()
     total = models.FloatField(default=0)

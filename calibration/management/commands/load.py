@@ -11,12 +11,10 @@ from typing import Any
 from django.core.management.base import CommandParser
 from tqdm import tqdm
 
-from calibration.ingest import outcomes, predictions
-from calibration.models import Prediction
-from calibration.rollups import rebuild
+from calibration.ingest import conversations, outcomes, predictions
 from labeling.errors import Refused
 from labeling.formats import jsonl
-from labeling.ingest import conversations, labels
+from labeling.ingest import labels
 from labeling.loading import Loaded
 from labeling.management.base import VerbCommand, row_line
 
@@ -47,15 +45,13 @@ class Command(VerbCommand):
             )
             records = jsonl.records(stream, progress=bar.update)
             loaded = KINDS[options["kind"]](records=records, partial=options["partial"])
-        if options["kind"] == "conversations" and loaded.updated:
-            rebuild(versions=Prediction.objects.order_by().values_list("version", flat=True).distinct())
-        for error in loaded.errors[:100]:
+        for error in loaded.errors:
             self.stderr.write(row_line(options["file"], error.line, error.field, error.message))
         self.stdout.write(
             f"{options['kind']}: created={loaded.created} updated={loaded.updated} unchanged={loaded.unchanged}"
-            + (f" refused={len(loaded.errors)}" if loaded.errors else "")
+            + (f" refused={loaded.refused}" if loaded.refused else "")
         )
-        return 1 if loaded.errors else None
+        return 1 if loaded.refused else None
 
 
 def _opened(name: str, stack: ExitStack) -> tuple[jsonl.ByteStream, int | None]:
