@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from django.db.models import F, FloatField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Abs
 
-from calibration import blindness, browsing
+from calibration import blindness, browsing, pairing
 from calibration.models import ClassifierVersion, Prediction
 from labeling.errors import Refused
 from labeling.models import WHOLE, DatasetVersion, GoldRow, User
@@ -80,7 +80,32 @@ def read(
     if len(found) > PAGE:
         name, last = found[PAGE - 1]
         more = urlencode({**query, "after": f"{name}:{last.position}"})
-    return Page(units, chosen, rows.count(), phases["differ"].count(), more)
+    total, differing = _counts(dataset_version, version, chosen) or (rows.count(), phases["differ"].count())
+    return Page(units, chosen, total, differing, more)
+
+
+def _counts(
+    dataset_version: DatasetVersion, version: ClassifierVersion, chosen: Mapping[str, str]
+) -> tuple[int, int] | None:
+    """How many units there are and how many differ, from the report's own cells; None for numbers without categories."""
+    if dataset_version.dataset.signal.scale == "interval":
+        return None
+    names = [name.removeprefix(ATTRIBUTE) for name in chosen if name not in ("gold", "predicted")]
+    pairs = pairing.read(dataset_version=dataset_version, version=version, by=names)
+    wanted = [
+        (pairs.by.index(name.removeprefix(ATTRIBUTE)), value)
+        for name, value in chosen.items()
+        if name not in ("gold", "predicted")
+    ]
+    cells = [
+        cell
+        for cell in pairs.cells
+        if all(cell.key[position] == value for position, value in wanted)
+        and chosen.get("gold", cell.gold) == cell.gold
+        and ("predicted" not in chosen or (cell.status == pairing.OK and cell.predicted == chosen["predicted"]))
+    ]
+    differing = sum(cell.n for cell in cells if cell.status == pairing.OK and cell.gold != cell.predicted)
+    return sum(cell.n for cell in cells), differing
 
 
 KNOWN = ("channel", "cohort", "gold", "predicted")

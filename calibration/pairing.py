@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from django.db import connection, transaction
 from django.db.models import Avg, Max, Sum
 
 from calibration.errors import NotComparable
-from calibration.models import ClassifierVersion, PairCell, PairTable, Prediction, PredictionRollup
+from calibration.models import ClassifierVersion, PairCell, PairTable, Prediction, PredictionRollup, VoteCell
 from labeling.models import DatasetVersion, GoldRow
 
 CORE = ("channel", "cohort")
@@ -118,7 +119,10 @@ def read(*, dataset_version: DatasetVersion, version: ClassifierVersion, by: Seq
 
 
 def store(*, dataset_version: DatasetVersion, version: ClassifierVersion) -> PairTable:
-    """Keep the pairs by channel, cohort and stratum as rows; the same predictions again: the table that is there."""
+    """Keep the pairs by channel, cohort and stratum as rows; the same predictions again: the table that is there.
+
+    A table of earlier predictions goes: what rested on it is kept as a report.
+    """
     mark = fingerprint(version)
     identity = {"dataset_version": dataset_version, "version": version, "fingerprint": mark}
     found = PairTable.objects.filter(**identity).first()
@@ -126,12 +130,33 @@ def store(*, dataset_version: DatasetVersion, version: ClassifierVersion) -> Pai
         return found
     pairs = compute(dataset_version, version, STORED, mark)
     with transaction.atomic():
+        if not PairTable.objects.filter(dataset_version=dataset_version).exists():
+            _store_votes(dataset_version)
         table, created = PairTable.objects.get_or_create(
             **identity, defaults={"paired": pairs.paired, "missing": pairs.missing}
         )
         if created:
+            PairTable.objects.filter(dataset_version=dataset_version, version=version).exclude(id=table.id).delete()
             PairCell.objects.bulk_create((_row(table, cell) for cell in pairs.cells), batch_size=1000)
     return table
+
+
+def store_due(*, most: int = 50) -> int:
+    """Keep the pairs that are not kept yet: every dataset's newest version × every version that scored its signal.
+
+    Doing it again does nothing; what is left over is done next time.
+    """
+    frozen = DatasetVersion.objects.filter(frozen_at__isnull=False).select_related("dataset__signal")
+    newest = {version.dataset_id: version for version in frozen.order_by("number")}
+    done = 0
+    for dataset_version in newest.values():
+        scored = ClassifierVersion.objects.filter(classifier__signal=dataset_version.dataset.signal)
+        for version in scored.filter(rollups__isnull=False).distinct().select_related("classifier__signal"):
+            known = dataset_version.pair_tables.filter(version=version, fingerprint=fingerprint(version))
+            if done < most and not known.exists():
+                store(dataset_version=dataset_version, version=version)
+                done += 1
+    return done
 
 
 def fingerprint(version: ClassifierVersion) -> str:
@@ -177,15 +202,42 @@ def votes(*, dataset_version: DatasetVersion, by: Sequence[str] = ()) -> tuple[V
     key = _cache_key("votes", _identity(dataset_version), dimensions)
     found: tuple[VoteGroup, ...] | None = cache.get(key)
     if found is None:
-        slices, parameters = _slice_columns(dimensions)
-        rows = _fetch(
-            f"SELECT {slices}, g.votes, g.annotators, COUNT(*) FROM labeling_goldrow g "
-            f"WHERE g.version_id = %s AND g.annotators >= 2 GROUP BY {_ordinals(len(dimensions) + 2)}",
-            [*parameters, dataset_version.id],
-        )
-        found = tuple(VoteGroup(tuple(row[:-3]), _object(row[-3]), *row[-2:]) for row in rows)
+        stored = dimensions == CORE and PairTable.objects.filter(dataset_version=dataset_version).exists()
+        found = _stored_votes(dataset_version) if stored else _votes(dataset_version, dimensions)
         cache.set(key, found, timeout=None)
     return found
+
+
+def _votes(dataset_version: DatasetVersion, dimensions: Sequence[str]) -> tuple[VoteGroup, ...]:
+    slices, parameters = _slice_columns(dimensions)
+    rows = _fetch(
+        f"SELECT {slices}, g.votes, g.annotators, COUNT(*) FROM labeling_goldrow g "
+        f"WHERE g.version_id = %s AND g.annotators >= 2 GROUP BY {_ordinals(len(dimensions) + 2)}",
+        [*parameters, dataset_version.id],
+    )
+    return tuple(VoteGroup(tuple(row[:-3]), _object(row[-3]), *row[-2:]) for row in rows)
+
+
+def _stored_votes(dataset_version: DatasetVersion) -> tuple[VoteGroup, ...]:
+    cells = dataset_version.vote_cells.values_list("channel", "cohort", "votes", "annotators", "units")
+    return tuple(VoteGroup((channel, cohort), *rest) for channel, cohort, *rest in cells)
+
+
+def _store_votes(dataset_version: DatasetVersion) -> None:
+    """People's votes, with the first table of pairs; whoever comes second finds them there."""
+    units: Counter[tuple[str, str, str]] = Counter()
+    for group in _votes(dataset_version, CORE):
+        # The same votes may be written in another order.
+        channel, cohort = group.key
+        units[channel, cohort, json.dumps([group.votes, group.annotators], sort_keys=True)] += group.units
+    cells = []
+    for (channel, cohort, text), count in units.items():
+        votes, annotators = json.loads(text)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        cell = VoteCell(dataset_version=dataset_version, channel=channel, cohort=cohort, digest=digest, units=count)
+        cell.votes, cell.annotators = votes, annotators
+        cells.append(cell)
+    VoteCell.objects.bulk_create(cells, batch_size=1000, ignore_conflicts=True)
 
 
 def joint(

@@ -5,10 +5,16 @@ from __future__ import annotations
 from celery import shared_task
 from django.utils import timezone
 
-from calibration import monitoring
+from calibration import monitoring, pairing
 
 
 @shared_task(name="calibration.evaluate_monitors")  # type: ignore[untyped-decorator]
 def evaluate_monitors() -> None:
     """The regular look at every monitor; looking twice changes nothing, so that a repeat does no harm."""
     monitoring.evaluate(now=timezone.now())
+
+
+@shared_task(name="calibration.store_pairs")  # type: ignore[untyped-decorator]
+def store_pairs() -> None:
+    """Keep pairs of new gold or new predictions, so that no reader waits for them; a repeat finds nothing to do."""
+    pairing.store_due()

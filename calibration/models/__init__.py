@@ -8,7 +8,7 @@ from calibration.models.classifiers import (
     PredictionRollup,
     ScoringRun,
 )
-from calibration.models.evidence import AgreementReport, GateRun, PairCell, PairTable
+from calibration.models.evidence import AgreementReport, GateRun, PairCell, PairTable, VoteCell
 from calibration.models.monitoring import DriftFlag, FlagEvent, Monitor, Recalibration
 from calibration.models.tracing import Span, TraceBatch
 
@@ -29,4 +29,5 @@ __all__ = [
     "ScoringRun",
     "Span",
     "TraceBatch",
+    "VoteCell",
 ]

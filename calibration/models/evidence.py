@@ -15,7 +15,7 @@ class PairTable(models.Model):
     """The confusion of one frozen dataset version with one pinned classifier version, computed once.
 
     `fingerprint` says which predictions went in (their number and the newest), since predictions may still arrive:
-    another fingerprint is another table.
+    another fingerprint is another table, and the newest replaces the one before.
     """
 
     dataset_version = models.ForeignKey(DatasetVersion, on_delete=models.PROTECT, related_name="pair_tables")
@@ -49,6 +49,26 @@ class PairCell(models.Model):
     sum_w = models.FloatField()
     sum_w2 = models.FloatField()
     moments = models.JSONField(null=True, blank=True)
+
+
+class VoteCell(models.Model):
+    """Units of one slice of a dataset version on which people voted alike; kept with its first table of pairs.
+
+    Only units with two labels or more: what human agreement is made of. `digest` is over votes and annotators.
+    """
+
+    dataset_version = models.ForeignKey(DatasetVersion, on_delete=models.PROTECT, related_name="vote_cells")
+    channel = models.CharField(max_length=60)
+    cohort = models.CharField(max_length=200)
+    digest = models.CharField(max_length=64)
+    votes = models.JSONField()
+    annotators = models.PositiveSmallIntegerField()
+    units = models.PositiveIntegerField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["dataset_version", "channel", "cohort", "digest"], name="vote_cell_once")
+        ]
 
 
 class AgreementReport(models.Model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from django import template
@@ -119,6 +120,15 @@ def plus_minus(found: dict[str, Any]) -> str:
     if found.get("low") is None:
         return ""
     return f"±{(found['high'] - found['low']) / 2:.2f}".replace("0.", ".", 1)
+
+
+@register.filter
+def answer(text: str | None) -> str:
+    """A canonical value as people write it: the labels of a set in a row."""
+    if not text or not text.startswith("["):
+        return text or ""
+    labels = json.loads(text)
+    return " + ".join(labels) or "none"
 
 
 @register.filter

@@ -154,6 +154,30 @@ def test_the_overview_names_the_weakest_slice_and_open_flags() -> None:
     assert "voice, " in page
 
 
+SCALES = [
+    ("interval", {"minimum": 1, "maximum": 5}, ["1", "3", "5"]),
+    ("multilabel", {}, ['["negative"]', '["neutral", "positive"]', "[]"]),
+    ("nominal", {}, list(VALUES)),
+    ("binary", {"values": ("no", "yes")}, ["no", "yes", "yes"]),
+]
+
+
+@pytest.mark.parametrize(("scale", "options", "answers"), SCALES)
+def test_every_scale_has_its_pages(scale: str, options: dict[str, Any], answers: list[str]) -> None:
+    signal = make_signal(scale=scale, **options)
+    a, b = make_version(signal, "a"), make_version(signal, "b")
+    rows = [{"gold": answers[i % 3], "said": {a: answers[i % 3], b: answers[(i + i // 5) % 3]}} for i in range(45)]
+    make_gold(signal, rows)
+    client = signed_in("engineer")
+    for address in ("/", "/classifiers/judge/", "/classifiers/judge/?export=csv", "/classifiers/judge/?export=png"):
+        assert client.get(address).status_code == 200
+    items = client.get("/classifiers/judge/items/?version=b")
+    assert items.status_code == 200
+    assert items.context["found"].differing == sum(row["said"][a] != row["said"][b] for row in rows)
+    assert "[&quot;" not in items.content.decode()
+    assert client.get("/classifiers/judge/compare/").status_code == (422 if scale == "interval" else 200)
+
+
 @pytest.mark.parametrize("kind", ["csv", "json", "png"])
 def test_exports(kind: str) -> None:
     world(40)

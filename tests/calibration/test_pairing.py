@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from calibration import pairing
 from calibration.errors import NotComparable
-from calibration.models import ClassifierVersion, PairCell, PairTable, Prediction
+from calibration.models import ClassifierVersion, PairCell, PairTable, Prediction, VoteCell
 from labeling.models import DatasetVersion, Signal
 from tests.make import make_gold, make_said, make_signal, make_version
 
@@ -124,7 +124,7 @@ def test_a_prediction_that_arrives_later_makes_another_table() -> None:
     open_row = dataset_version.rows.filter(value__isnull=False).exclude(conversation__in=answered).first()
     make_said(version, open_row.conversation, "neutral").save()
     after = pairing.store(dataset_version=dataset_version, version=version)
-    assert after != before
+    assert after != before and list(PairTable.objects.all()) == [after]
     assert pairing.read(dataset_version=dataset_version, version=version).paired == seen.paired + 1
 
 
@@ -179,6 +179,41 @@ def test_votes_count_unresolved_units_and_skip_lonely_labels() -> None:
         ('{"neutral": 1, "negative": 1}', 2, 1),
         ('{"neutral": 2, "negative": 1}', 3, 2),
     ]
+
+
+def test_pairs_of_new_gold_and_new_predictions_are_kept_in_time() -> None:
+    dataset_version, version, _ = world(20)
+    make_version(version.classifier.signal, "silent")
+    assert pairing.store_due() == 1
+    assert pairing.store_due() == 0
+    make_gold(version.classifier.signal, [{"gold": "neutral"}])
+    assert pairing.store_due() == 1
+    assert {table.version_id for table in PairTable.objects.all()} == {version.id}
+    assert dataset_version.pair_tables.count() == 1
+
+
+def test_stored_votes_are_the_same_votes() -> None:
+    signal = make_signal()
+    version = make_version(signal)
+    rows: list[dict[str, Any]] = [
+        {"gold": "neutral", "votes": {"neutral": 2, "negative": 1}, "channel": "chat"},
+        {"gold": "neutral", "votes": {"negative": 1, "neutral": 2}, "channel": "chat"},
+        {"gold": None, "votes": {"neutral": 1, "negative": 1}, "channel": "voice"},
+        {"gold": "neutral", "votes": {"neutral": 1}, "said": {version: "neutral"}},
+    ]
+    dataset_version = make_gold(signal, rows)
+
+    def counted() -> dict[Any, int]:
+        found: dict[Any, int] = defaultdict(int)
+        for group in pairing.votes(dataset_version=dataset_version):
+            found[group.key, json.dumps(group.votes, sort_keys=True), group.annotators] += group.units
+        return dict(found)
+
+    before = counted()
+    pairing.store(dataset_version=dataset_version, version=version)
+    cache.clear()
+    assert counted() == before and sum(before.values()) == 3
+    assert VoteCell.objects.count() == 2
 
 
 def test_joint_cells_hold_units_that_both_answered() -> None:
