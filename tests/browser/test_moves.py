@@ -1,0 +1,71 @@
+"""Drift, trends, what moved and gates in a real browser: no findings of axe, no overflow, a flag acknowledged in place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from axe_core_python.sync_playwright import Axe
+from django.core.cache import cache
+from playwright.sync_api import Page
+
+from calibration import gates, monitoring, recalibration
+from calibration.models import DriftFlag, GateRun
+from tests.calibration.worlds import NOW, make_engineer, make_world
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def address(live_server: Any, page: Page) -> str:
+    """A drifted world, a gate that was run, and ada signed in."""
+    cache.clear()
+    make_world(drifts=True)
+    monitoring.evaluate(now=NOW)
+    gates.run(policy="by: [channel]\nat_least: 0.6\n", dataset="gold@1", candidate="judge@v1")
+    make_engineer()
+    page.goto(f"{live_server.url}/sign-in/")
+    page.fill("[name=username]", "ada")
+    page.fill("[name=password]", "correct horse")
+    page.click("main button")
+    return str(live_server.url)
+
+
+def test_no_page_has_findings_or_overflow(address: str, page: Page) -> None:
+    moved = "/signals/sentiment/moved/?from=2026-01-12..2026-01-25&to=2026-02-16..2026-03-15"
+    flag, gate = DriftFlag.objects.get(kind="agreement"), GateRun.objects.get()
+    trend = "/signals/sentiment/trend/?by=channel"
+    for path in ("/drift/", f"/drift/{flag.id}/", trend, moved, "/gates/", f"/gates/{gate.id}/"):
+        for width in (360, 1440):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.goto(address + path).status == 200, path  # type: ignore[union-attr]
+            found = Axe().run(page)["violations"]
+            assert not [(v["id"], v["nodes"][0]["target"]) for v in found], (path, width)
+            assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, (path, width)
+
+
+def test_a_flag_is_acknowledged_in_place(address: str, page: Page) -> None:
+    flag = DriftFlag.objects.get(kind="agreement")
+    page.goto(f"{address}/drift/")
+    page.click(f"#flag-{flag.id} button:has-text('Acknowledge')")
+    page.wait_for_selector(f"#flag-{flag.id} >> text=acknowledged")
+    assert page.url == f"{address}/drift/"
+    flag.refresh_from_db()
+    assert flag.state == "acknowledged" and flag.events.last().actor.username == "ada"  # type: ignore[union-attr]
+
+
+def test_a_dismissal_asks_why(address: str, page: Page) -> None:
+    flag = DriftFlag.objects.get(kind="agreement")
+    page.goto(f"{address}/drift/{flag.id}/")
+    page.click("summary:has-text('Dismiss')")
+    page.fill("[name=reason]", "a campaign that is over")
+    page.click("form:has([name=reason]) button")
+    page.wait_for_selector("text=This flag is dismissed.")
+    assert page.is_visible("text=a campaign that is over")
+
+
+def test_a_recalibration_shows_its_steps(address: str, page: Page) -> None:
+    flag = DriftFlag.objects.get(kind="agreement")
+    page.goto(f"{address}/drift/{flag.id}/")
+    assert page.locator(".steps li").count() == 5
+    assert recalibration.of(flag) is None
