@@ -195,7 +195,7 @@ def _worth(conversation: Conversation, classifiers: Iterable[Classifier]) -> dic
         document = reports.build(dataset_version=version, classifier=classifier, by=overviews.BY)
         statistic = document["bar"]["statistic"]
         rows = {
-            name: _row_here(conversation, [row for row in document["rows"] if row["version"] == name])
+            name: row_here(conversation, [row for row in document["rows"] if row["version"] == name])
             for name in dict.fromkeys(row["version"] for row in document["rows"])
         }
         shown = {name: row | {"shown": row[statistic]} for name, row in rows.items()}
@@ -203,7 +203,7 @@ def _worth(conversation: Conversation, classifiers: Iterable[Classifier]) -> dic
     return made
 
 
-def _row_here(conversation: Conversation, rows: Sequence[Row]) -> Row:
+def row_here(conversation: Conversation, rows: Sequence[Row]) -> Row:
     """The finest slice of this conversation that has enough labels for a verdict."""
     places = [
         {"channel": conversation.channel, "cohort": conversation.cohort},
@@ -269,7 +269,7 @@ def _journey(conversation: Conversation) -> list[Step]:
     others = Conversation.objects.filter(customer=conversation.customer).order_by("started_at", "id")
     columns = others.values_list("external_id", "channel", "started_at", "summary", "turns")[:MOST_JOURNEY]
     steps = [
-        Step(at, channel, _gist(summary, turns), reverse("conversation", args=[key]), key == conversation.external_id)
+        Step(at, channel, gist(summary, turns), reverse("conversation", args=[key]), key == conversation.external_id)
         for key, channel, at, summary, turns in columns
     ]
     mine = Outcome.objects.filter(Q(customer=conversation.customer) | Q(conversation__customer=conversation.customer))
@@ -281,7 +281,7 @@ def _journey(conversation: Conversation) -> list[Step]:
     return sorted(timed, key=lambda step: step.at.timestamp() if step.at else 0.0) + [s for s in steps if s.at is None]
 
 
-def _gist(summary: str, turns: Sequence[dict[str, Any]]) -> str:
+def gist(summary: str, turns: Sequence[dict[str, Any]]) -> str:
     text = summary or next((turn.get("text", "") for turn in turns if turn.get("role") == "customer"), "")
     return text if len(text) <= 90 else text[:89].rstrip() + "…"
 

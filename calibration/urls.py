@@ -8,6 +8,8 @@ from calibration.api import agreement, bulk, classifiers, conversations, drift, 
 from calibration.views import conversations as conversation_pages
 from calibration.views import datasets as dataset_pages
 from calibration.views import drift as drift_pages
+from calibration.views import imports as import_pages
+from calibration.views import journeys as journey_pages
 from calibration.views import moves as move_pages
 from calibration.views import overview, reports
 from calibration.views import queues as queue_pages
@@ -21,6 +23,9 @@ pages: list[URLPattern] = [
     path("classifiers/<str:slug>/compare/", reports.compare, name="compare"),
     path("classifiers/<str:slug>/keep/", reports.keep, name="report-save"),
     path("reports/<int:report_id>/", reports.kept_report, name="kept-report"),
+    path("import/", import_pages.start, name="import"),
+    path("import/preview/", import_pages.preview, name="import-preview"),
+    path("import/load/", import_pages.load, name="import-load"),
     path("queues/", queue_pages.index, name="queues"),
     path("queues/new/", queue_pages.new, name="queue-new"),
     path("queues/<slug:slug>/", queue_pages.one, name="queue"),
@@ -40,6 +45,7 @@ pages: list[URLPattern] = [
     path("signals/<slug:slug>/moved/", move_pages.moved, name="moved"),
     path("gates/", move_pages.gate_list, name="gates"),
     path("gates/<int:run_id>/", move_pages.gate, name="gate"),
+    path("journeys/<path:customer>/", journey_pages.journey, name="journey"),
     path("conversations/", conversation_pages.conversations, name="conversations"),
     path("conversations/<path:external_id>/", conversation_pages.conversation, name="conversation"),
 ]
