@@ -20,6 +20,7 @@ MENU = [
     ("Datasets", "/datasets/", "engineer"),
     ("Gates", "/gates/", "engineer"),
     ("Queues", "/queues/", "engineer"),
+    ("Import", "/import/", "engineer"),
     ("Settings", "/settings/", "annotator"),
 ]
 

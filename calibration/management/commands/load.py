@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,19 +10,10 @@ from typing import Any
 from django.core.management.base import CommandParser
 from tqdm import tqdm
 
-from calibration.ingest import conversations, outcomes, predictions
+from calibration.importing import KINDS
 from labeling.errors import Refused
 from labeling.formats import jsonl
-from labeling.ingest import labels
-from labeling.loading import Loaded
 from labeling.management.base import VerbCommand, row_line
-
-KINDS: dict[str, Callable[..., Loaded]] = {
-    "conversations": conversations,
-    "labels": labels,
-    "predictions": predictions,
-    "outcomes": outcomes,
-}
 
 
 class Command(VerbCommand):
