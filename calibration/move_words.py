@@ -58,7 +58,7 @@ def trend(document: dict[str, Any], *, title: str, share: bool) -> str:
     known = last["corrected"]
     if known.get("value") is None:
         return f"{subject} is scored at {raw}; too few labels say whether that is true."
-    limits = f"{number(known['low'], share)}–{number(known['high'], share)}".replace("\u00a0%–", "–")
+    limits = f"{number(known['low'], share)}–{number(known['high'], share)}".replace("\u00a0%–", "\u2060–\u2060")
     if known["low"] <= last["raw"] <= known["high"]:
         return f"{subject} stands at {number(known['value'], share)} ({limits}), and the classifier’s {raw} agrees."
     side = "high" if last["raw"] > known["value"] else "low"
