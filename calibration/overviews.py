@@ -234,7 +234,13 @@ def _gold_tasks(entries: Sequence[Entry]) -> list[Task]:
     ):
         address = f"/datasets/?signal={quote(slug)}"
         made.append(
-            Task(UNPROVEN, f"Freeze gold for {title}", f"{n:,} labels are in no dataset yet", "Freeze", address)
+            Task(
+                UNPROVEN,
+                f"Freeze gold for {title}",
+                f"{n:,} label{'s are' if n != 1 else ' is'} in no dataset yet",
+                "Freeze",
+                address,
+            )
         )
     return made
 

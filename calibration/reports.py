@@ -73,7 +73,10 @@ def build(
     people = _people(given)
     rows = [row for version, found in pairs.items() for row in _rows(given, version, found, people)]
     document = _head(given) | {"rows": rows, "worst": _worst(given, rows)} | _absent(pairs)
-    return document | {"sentence": sentences.report(document)}
+    by_version = {version.version: sentences.report(document, version.version) for version in pairs}
+    newest = list(by_version)[-1]
+    told = by_version[newest] if len(by_version) == 1 else f"{newest}: {by_version[newest]}"
+    return document | {"sentence": told, "sentences": by_version}
 
 
 def prepare(*, dataset: str, classifier: str) -> None:

@@ -207,6 +207,7 @@ def test_every_version_that_answered_is_in_the_report() -> None:
     document = built(make_gold(signal, rows))
     assert [row["version"] for row in document["rows"]] == ["a", "b"]
     assert document["rows"][1]["kappa"]["value"] == 0
+    assert document["sentence"] == f"b: {document['sentences']['b']}" and set(document["sentences"]) == {"a", "b"}
     assert unused.version not in document["missing_by_version"]
 
 

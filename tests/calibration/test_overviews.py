@@ -1,0 +1,85 @@
+"""The overview: what it says of several signals, and what it asks for next."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+
+from calibration import overviews
+from calibration.models import ClassifierVersion
+from tests.make import make_conversation, make_gold, make_label, make_signal, make_user, make_version
+
+pytestmark = pytest.mark.django_db
+
+VALUES = ("negative", "neutral", "positive")
+
+
+@pytest.fixture(autouse=True)
+def empty_cache() -> None:
+    cache.clear()
+
+
+def measured(slug: str, *accuracies: float, n: int = 90, unresolved: int = 0) -> ClassifierVersion:
+    """A signal whose classifier is right so often on chat, voice, ..."""
+    rng, signal = random.Random(slug), make_signal(slug)
+    version = make_version(signal, classifier=f"{slug}-judge")
+    rows: list[dict[str, Any]] = [
+        {
+            "gold": VALUES[i % 3],
+            "channel": channel,
+            "said": {version: VALUES[i % 3] if rng.random() < accuracy else rng.choice(VALUES)},
+        }
+        for channel, accuracy in zip(("chat", "voice"), accuracies, strict=False)
+        for i in range(n)
+    ]
+    make_gold(signal, rows, name=slug, unresolved_count=unresolved)
+    return version
+
+
+def said() -> str:
+    return "; ".join(clause.text for clause in overviews.sentence(overviews.signals(overviews.classifiers())))
+
+
+def test_one_trusted_signal_among_others() -> None:
+    measured("intent", 1.0, 1.0)
+    measured("mood", 1.0, 0.1)
+    assert said() == "only Intent can be trusted wherever it is used; Mood fails on voice"
+
+
+def test_all_trusted() -> None:
+    measured("intent", 1.0, 1.0)
+    assert said() == "Intent can be trusted wherever it is used"
+    measured("mood", 1.0, 1.0)
+    assert said() == "every signal can be trusted wherever it is used"
+
+
+def test_none_trusted() -> None:
+    measured("mood", 0.1, 0.1)
+    assert said() == "no signal can be trusted wherever it is used yet; Mood fails"
+
+
+def test_the_weakest_slice_stands_beside_the_whole() -> None:
+    measured("mood", 1.0, 0.4)
+    entry = overviews.classifiers()[0]
+    assert entry.whole is not None and entry.worst is not None
+    assert entry.worst["slice"]["channel"] == "voice"
+    assert entry.worst["kappa"]["value"] < entry.whole["kappa"]["value"]
+
+
+def test_tasks_draw_what_would_settle_a_slice_review_what_is_open_and_freeze_what_is_labelled() -> None:
+    measured("mood", 1.0, 0.55, n=45, unresolved=7)
+    other = make_signal("intent")
+    make_label(make_conversation(), other, make_user(), "neutral")
+    tasks = overviews.tasks(overviews.signals(overviews.classifiers()))
+    assert [task.action for task in tasks] == ["Draw", "Review", "Freeze"]
+    assert tasks[0].address.startswith("/queues/new/?signal=mood&size=") and "channel=voice" in tasks[0].address
+    assert tasks[1].what == "Settle 7 open units of Mood" and "1 label is" in tasks[2].why
+
+
+def test_the_version_with_the_newest_predictions_is_in_service() -> None:
+    version = measured("mood", 1.0)
+    make_version(version.classifier.signal, "registered-later", classifier="mood-judge")
+    assert overviews.classifiers()[0].version == version
