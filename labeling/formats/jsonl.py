@@ -49,13 +49,24 @@ def records(
     """
     try:
         chunks = _within(unpacked(stream, progress=progress), total_limit)
-        first = next(chunks, b"").removeprefix(BOM)
+        first = _beginning(chunks, line_limit)
         if first.lstrip()[:1] == b"[":
             yield from _elements(_joined(first, chunks), line_limit)
         else:
             yield from _lines(_joined(first, chunks), line_limit)
     except Unreadable as error:
         yield RowError(None, None, str(error))
+
+
+def _beginning(chunks: Iterator[bytes], limit: int) -> bytes:
+    """The first bytes without their byte order mark, enough of them to see what they are: chunks may be tiny, or space."""
+    first = b""
+    while len(first) < limit and (len(first) < len(BOM) or first.removeprefix(BOM).isspace()):
+        chunk = next(chunks, None)
+        if chunk is None:
+            break
+        first += chunk
+    return first.removeprefix(BOM)
 
 
 def unpacked(stream: ByteStream, *, progress: Callable[[int], object] | None = None) -> Iterator[bytes]:
@@ -220,6 +231,8 @@ def _elements(chunks: Iterator[bytes], limit: int) -> Iterator[Record | RowError
         buffer = decode.until_content(buffer)
         if number and buffer[:1] == ",":
             buffer = decode.until_content(buffer[1:])
+            if buffer[:1] == "]":
+                raise Unreadable(f"is not valid JSON: a comma stands after the last element, {number}, of the array")
         elif number and buffer[:1] != "]":
             raise Unreadable(f"is not valid JSON: a comma or ] is missing after element {number} of the array")
         if buffer[:1] == "]":
