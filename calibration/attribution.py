@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from django.db.models import Count, F, Sum
+from django.db.models import Count, F, Max, Min, Sum
 from django.db.models.functions import Coalesce, TruncDate
 
 from calibration import slices, streams, volumes
@@ -27,27 +27,37 @@ from calibration.streams import Answer, Said
 from calibration.volumes import Volume
 from labeling.errors import NotFound, Refused
 from labeling.models import Signal
+from labeling.values import number_text
 
 SEED = 20
 MEAN = "mean"
+MOST_STEPS = 10
 HAS, HAS_NOT = "with", "without"
 Place = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What is charted: the share of a category, or the mean score. `code` maps a canonical value to its category."""
+    """What is charted: the share of a category, or the mean score. `code` maps a canonical value to its category.
+
+    Numbers are counted under the nearest of a few points of their range, the `scores`, exact where they are whole.
+    """
 
     name: str
     value: str
     categories: tuple[str, ...]
     scores: tuple[float, ...]
     multilabel: bool = False
+    numbers: bool = False
 
     def code(self, value: str) -> str | None:
         """The category that a value counts as; None for what is none (a failed answer)."""
         if self.multilabel:
             return HAS if self.value in json.loads(value) else HAS_NOT
+        if self.numbers:
+            number = float(value)
+            nearest = min(range(len(self.scores)), key=lambda i: abs(self.scores[i] - number))
+            return self.categories[nearest]
         return value if value in self.categories else None
 
 
@@ -88,9 +98,7 @@ def measure_of(signal: Signal, value: str) -> Measure:
     categories = list(signal.categories.all())
     names = tuple(category.value for category in categories)
     if signal.scale == Signal.Scale.INTERVAL:
-        raise EvidenceRefused(
-            "interval_scale", "a mean of numbers is not told apart: confusion needs categories", field="signal"
-        )
+        return _numbers_measure(signal, value)
     value = value or names[0]
     if value == MEAN and signal.scale != Signal.Scale.MULTILABEL:
         scores = [category.score for category in categories]
@@ -102,6 +110,25 @@ def measure_of(signal: Signal, value: str) -> Measure:
     if signal.scale == Signal.Scale.MULTILABEL:
         return Measure(f"share of {value}", value, (HAS, HAS_NOT), (1.0, 0.0), multilabel=True)
     return Measure(f"share of {value}", value, names, tuple(float(name == value) for name in names))
+
+
+def _numbers_measure(signal: Signal, value: str) -> Measure:
+    """The mean of a signal of numbers, on whole steps where its range has at most ten of them, else on eleven points."""
+    if value not in ("", MEAN):
+        raise Refused(
+            "unknown_category", f"{signal.slug} is a number: its mean is charted, not {value!r}", field="value"
+        )
+    low, high = signal.minimum, signal.maximum
+    if low is None or high is None:
+        said = Prediction.objects.filter(version__classifier__signal=signal, number__isnull=False)
+        ends = said.aggregate(low=Min("number"), high=Max("number"))
+        low, high = ends["low"], ends["high"]
+    if low is None or high is None or not low < high:
+        raise EvidenceRefused("no_range", f"the numbers of {signal.slug} do not differ: nothing can have moved")
+    whole = float(low).is_integer() and float(high).is_integer() and high - low <= MOST_STEPS
+    points = np.linspace(low, high, int(high - low) + 1 if whole else MOST_STEPS + 1)
+    scores = tuple(float(point) for point in points)
+    return Measure("mean", MEAN, tuple(number_text(score) for score in scores), scores, numbers=True)
 
 
 def classifier_of(signal: Signal) -> Classifier:
@@ -148,6 +175,8 @@ def _slices(
     old, new = serving
     answers = streams.answers(signal)
     said = streams.said({old, new}, signal)
+    if chart.numbers:
+        rows = [_numbers_said(by, version, days) for version, days in zip(serving, periods, strict=True)]
     predicted = [_predicted(chart, found, version) for found, version in zip(rows, serving, strict=True)]
     before = _tables(chart, by, answers, said.get(old.id, {}), periods[0])
     after = _tables(chart, by, answers, said.get(new.id, {}), periods[1])
@@ -177,6 +206,19 @@ def _predicted(chart: Measure, rows: Iterable[Volume], version: ClassifierVersio
         if code is not None:
             counts[row.place][code] += row.count
     return {place: tuple(found[name] for name in chart.categories) for place, found in counts.items()}
+
+
+def _numbers_said(by: Sequence[str], version: ClassifierVersion, days: Days) -> list[Volume]:
+    """How often a version gave each number in a period: one grouped count, since the rollup has their sums only."""
+    rows = Prediction.objects.filter(version=version, status=Prediction.Status.OK).annotate(
+        day=TruncDate(Coalesce("predicted_at", "conversation__started_at"))
+    )
+    grouped = rows.filter(day__gte=days.first, day__lte=days.last).order_by()
+    columns = [f"conversation__{name}" for name in by]
+    return [
+        Volume(version.id, days.first, tuple(place), str(value), False, n, 0.0, 0.0)
+        for *place, value, n in grouped.values_list(*columns, "value").annotate(n=Count("id"))
+    ]
 
 
 def _tables(

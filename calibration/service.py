@@ -22,7 +22,7 @@ from labeling.models import Signal
 
 EXPIRES_AFTER = timedelta(days=180)
 RECENT = timedelta(days=28)
-LEAST_REFERENCE, LEAST_RECENT = 200, 50
+LEAST_REFERENCE, LEAST_RECENT = 200, 20
 LARGEST_MARGIN = 0.10
 LARGEST_UNCOVERED = 0.2
 Kind = DriftFlag.Kind

@@ -128,7 +128,7 @@ def test_questions_without_sense_are_refused() -> None:
         asked(signal, value="angry")
     with pytest.raises(Refused, match="counted by channel and cohort"):
         asked(signal, by=["language"])
-    with pytest.raises(EvidenceRefused):
+    with pytest.raises(EvidenceRefused, match="do not differ"):
         attribution.measure_of(make_signal("number", scale="interval"), "")
     for text in ("2026-02-30..2026-03-01", "yesterday", "2026-03-02..2026-03-01"):
         with pytest.raises(Refused):
@@ -138,6 +138,23 @@ def test_questions_without_sense_are_refused() -> None:
 def test_a_mean_score_is_told_apart_as_well() -> None:
     found = asked(two_months(shares=(0.6, 0.2, 0.2)), value="mean")
     assert found["measure"] == "mean score" and found["observed"]["value"] < -0.3
+    assert total(found["parts"]) == pytest.approx(found["observed"]["value"], abs=1e-9)
+
+
+def test_a_mean_of_numbers_is_told_apart() -> None:
+    signal, ann = make_signal("satisfaction", scale="interval", minimum=1, maximum=5), make_user("ann")
+    version, rng = make_version(signal), random.Random(2)
+    for at, level in ((START, 4), (START + timedelta(weeks=8), 2)):
+        truths = [min(max(level + rng.choice((-1, 0, 0, 1)), 1), 5) for _ in range(900)]
+        said = [truth if rng.random() < 0.8 else rng.randint(1, 5) for truth in truths]
+        rows = [
+            (at + timedelta(minutes=20 * n), *PLACES[n % 4], str(truth), str(answer))
+            for n, (truth, answer) in enumerate(zip(truths, said, strict=True))
+        ]
+        make_weeks(version, rows, ann)
+    found = asked(signal)
+    assert found["measure"] == "mean" and found["leading"] == ["customers"]
+    assert found["observed"]["value"] < -1 and found["true_change"]["low"] < -2 < found["true_change"]["high"]
     assert total(found["parts"]) == pytest.approx(found["observed"]["value"], abs=1e-9)
 
 
