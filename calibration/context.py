@@ -17,6 +17,7 @@ MENU = [
     ("Classifiers", "/classifiers/", "engineer"),
     ("Trends", "/trends/", "engineer"),
     ("Drift", "/drift/", "engineer"),
+    ("Outcomes", "/outcomes/", "engineer"),
     ("Datasets", "/datasets/", "engineer"),
     ("Gates", "/gates/", "engineer"),
     ("Queues", "/queues/", "engineer"),

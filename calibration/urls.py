@@ -11,6 +11,7 @@ from calibration.views import drift as drift_pages
 from calibration.views import imports as import_pages
 from calibration.views import journeys as journey_pages
 from calibration.views import moves as move_pages
+from calibration.views import outcomes as outcome_pages
 from calibration.views import overview, reports
 from calibration.views import queues as queue_pages
 
@@ -45,6 +46,7 @@ pages: list[URLPattern] = [
     path("signals/<slug:slug>/moved/", move_pages.moved, name="moved"),
     path("gates/", move_pages.gate_list, name="gates"),
     path("gates/<int:run_id>/", move_pages.gate, name="gate"),
+    path("outcomes/", outcome_pages.outcomes, name="outcomes"),
     path("journeys/<path:customer>/", journey_pages.journey, name="journey"),
     path("conversations/", conversation_pages.conversations, name="conversations"),
     path("conversations/<path:external_id>/", conversation_pages.conversation, name="conversation"),
