@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from labeling.models import DatasetVersion, Signal
 
 pytestmark = pytest.mark.django_db
 
-SLOW = {"stc3"}
 CHECKED = ("accuracy", "kappa", "weighted_kappa", "ac1", "alpha", "human_alpha", "mae", "pearson")
 
 
@@ -91,8 +89,6 @@ def _differences(reference: dict[str, Any], row: dict[str, Any]) -> list[str]:
 
 @pytest.mark.parametrize("name", ["alttest_cebab", "empathy", "tdeval", "airline", "stc3"])
 def test_every_number_equals_the_reference(name: str, shared: Path) -> None:
-    if name in SLOW and not os.environ.get("CXLAB_SLOW_TESTS"):
-        pytest.skip("384,009 labels: runs with CXLAB_SLOW_TESTS=1")
     everything = json.loads((shared / "data" / "reference_agreement.json").read_text())
     rows = [row for row in everything if row["set"] == name]
     _load(shared / "data" / name)
