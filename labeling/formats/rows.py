@@ -105,9 +105,13 @@ def content_sha256(found: Mapping[str, Any]) -> str:
     """The hash of a conversation's canonical form: equal content has the equal hash, whatever the order of its keys."""
     started_at = found["started_at"]
     plain = {**found, "started_at": started_at.isoformat() if started_at else None}
-    for field in ("turns", "attributes", "asr", "metadata"):
-        json_text(plain[field], field)
-    return hashlib.sha256(json_text(plain, None, ordered=True).encode()).hexdigest()
+    try:
+        canonical = json_text(plain, None, ordered=True)
+    except FieldRefused:
+        for field in ("turns", "attributes", "asr", "metadata"):
+            json_text(plain[field], field)  # the one at fault names itself
+        raise
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def label(data: Mapping[str, Any]) -> LabelRow:
@@ -250,10 +254,15 @@ def metadata_text(data: Mapping[str, Any], known: frozenset[str]) -> str:
     return json_text(found, "metadata", ordered=True) if found else "{}"
 
 
+# Made once: json.dumps would make an encoder for every call.
+_AS_GIVEN = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+_ORDERED = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True)
+
+
 def json_text(value: Any, field: str | None, *, ordered: bool = False) -> str:
     """JSON as it is stored; refuses numbers that overflow to infinity, which are no JSON."""
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=ordered)
+        return (_ORDERED if ordered else _AS_GIVEN).encode(value)
     except ValueError as error:
         raise FieldRefused(field, "has a number too large to be kept") from error
     except RecursionError as error:
