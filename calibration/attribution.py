@@ -26,7 +26,7 @@ from calibration.stats.tables import ConfusionTable
 from calibration.streams import Answer, Said
 from calibration.volumes import Volume
 from labeling.errors import NotFound, Refused
-from labeling.models import Signal
+from labeling.models import Category, Signal
 from labeling.values import number_text
 
 SEED = 20
@@ -94,12 +94,12 @@ def attribute(
 
 
 def measure_of(signal: Signal, value: str) -> Measure:
-    """The chart that a value names: a category, or `mean`; without one the first category of the scale."""
+    """The chart that a value names: a category, or `mean`; without one what `_first_asked` chooses."""
     categories = list(signal.categories.all())
     names = tuple(category.value for category in categories)
     if signal.scale == Signal.Scale.INTERVAL:
         return _numbers_measure(signal, value)
-    value = value or names[0]
+    value = value or _first_asked(signal, categories)
     if value == MEAN and signal.scale != Signal.Scale.MULTILABEL:
         scores = [category.score for category in categories]
         if any(score is None for score in scores):
@@ -110,6 +110,12 @@ def measure_of(signal: Signal, value: str) -> Measure:
     if signal.scale == Signal.Scale.MULTILABEL:
         return Measure(f"share of {value}", value, (HAS, HAS_NOT), (1.0, 0.0), multilabel=True)
     return Measure(f"share of {value}", value, names, tuple(float(name == value) for name in names))
+
+
+def _first_asked(signal: Signal, categories: Sequence[Category]) -> str:
+    """What is charted when nobody says: the mean of categories that are marks, else the share of the first."""
+    marks = all(category.value.isdigit() and category.score is not None for category in categories)
+    return MEAN if marks and signal.scale == Signal.Scale.ORDINAL else categories[0].value
 
 
 def _numbers_measure(signal: Signal, value: str) -> Measure:

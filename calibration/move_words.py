@@ -38,10 +38,18 @@ def parts(found: dict[str, Any]) -> list[dict[str, Any]]:
             if name == "upgrade" and found["from"]["versions"][:1] != versions[:1]
             else NAMES[name],
             "leading": name in found["leading"],
-            "told": MEANINGS[name] if part.get("value") is not None else reason(part.get("reason")),
+            "told": _told(name, part, upgraded=found["from"]["versions"][:1] != versions[:1]),
         }
         for name, part in found["parts"].items()
     ]
+
+
+def _told(name: str, part: dict[str, Any], *, upgraded: bool) -> str:
+    if part.get("value") is None:
+        return reason(part.get("reason"))
+    if name == "upgrade" and not upgraded:
+        return "the same version was in service in both periods"
+    return MEANINGS[name]
 
 
 def reason(code: str | None) -> str:

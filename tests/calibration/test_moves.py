@@ -158,6 +158,12 @@ def test_a_mean_of_numbers_is_told_apart() -> None:
     assert total(found["parts"]) == pytest.approx(found["observed"]["value"], abs=1e-9)
 
 
+def test_marks_are_averaged_and_words_are_counted_when_nobody_says() -> None:
+    marks = make_signal("effort", values=("1", "2", "3", "4", "5"))
+    assert attribution.measure_of(marks, "").value == "mean"
+    assert attribution.measure_of(make_signal("tone"), "").value == "negative"
+
+
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     two_months()
     out = StringIO()
