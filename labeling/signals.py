@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -10,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from django.db import transaction
+from django.db import models, transaction
 
 from labeling.errors import Conflict, Refused, RowError
-from labeling.models import Category, GoldRow, Guideline, Label, Signal, User
+from labeling.models import Category, GoldRow, Guideline, Label, Ruling, Signal, User
 
 READY_MADE = Path(__file__).with_name("ready_made.yaml")
 SLUG = re.compile(r"^[-a-zA-Z0-9_]{1,80}$")
@@ -160,6 +161,8 @@ def _parse(entry: _Entry) -> _Signal:
 
 def _categories(entry: _Entry, scale: str) -> tuple[dict[str, Any], ...]:
     given = entry.data.get("categories") or []
+    if any(error.field == "scale" for error in entry.errors):
+        return ()  # what its categories must be is not known
     if not isinstance(given, list):
         entry.wrong("categories", "must be a list")
         return ()
@@ -219,12 +222,8 @@ def _store(wanted: _Signal, by: User | None) -> str:
 
 def _changed_fields(signal: Signal, wanted: _Signal) -> list[str]:
     changed = [name for name, value in wanted.fields.items() if getattr(signal, name) != value]
-    if {"scale", "unit"} & set(changed) and signal.labels.exists():
-        raise Conflict(
-            "would_orphan_labels",
-            f"{signal.slug} has labels: its scale and unit cannot change; make another signal",
-            field="scale" if "scale" in changed else "unit",
-        )
+    if {"scale", "unit"} & set(changed):
+        _refuse_when_held(signal, "scale" if "scale" in changed else "unit")
     if {"minimum", "maximum"} & set(changed):
         outside = signal.labels.none()
         if wanted.fields["minimum"] is not None:
@@ -234,6 +233,23 @@ def _changed_fields(signal: Signal, wanted: _Signal) -> list[str]:
         if outside.exists():
             raise Conflict("would_orphan_labels", f"labels of {signal.slug} lie outside the new range", field="min")
     return changed
+
+
+def _refuse_when_held(signal: Signal, field: str) -> None:
+    """Scale, unit and the order of an ordinal or multilabel scale hold for everything that was ever said of the signal:
+    whatever protects it, of whichever app, says so by its foreign key."""
+    for relation in signal._meta.get_fields(include_hidden=True):
+        if not isinstance(relation, models.ManyToOneRel) or relation.on_delete is not models.PROTECT:
+            continue
+        model: Any = relation.related_model
+        count = model._base_manager.filter(**{relation.field.name: signal}).count()
+        if count:
+            raise Conflict(
+                "would_orphan_labels",
+                f"{signal.slug} has {count} {model._meta.verbose_name_plural}: its {field} cannot change so; make another "
+                "signal",
+                field=field,
+            )
 
 
 def _recategorise(signal: Signal, wanted: Sequence[dict[str, Any]]) -> bool:
@@ -251,16 +267,22 @@ def _recategorise(signal: Signal, wanted: Sequence[dict[str, Any]]) -> bool:
                 f"the category {value!r} of {signal.slug} is used by labels or gold and cannot go",
                 field="categories",
             )
+    kept = [category["value"] for category in wanted if category["value"] not in gone]
+    before = [category["value"] for category in now if category["value"] in kept]
+    if signal.scale in (Signal.Scale.ORDINAL, Signal.Scale.MULTILABEL) and before != [v for v in kept if v in before]:
+        _refuse_when_held(signal, "categories")
     signal.categories.all().delete()
     _write_categories(signal, wanted)
     return True
 
 
 def _used(signal: Signal, value: str) -> bool:
-    """Whether any label or gold row answers with `value`; in a multilabel answer it stands as JSON text."""
-    lookup = {"value__contains": f'"{value}"'} if signal.scale == Signal.Scale.MULTILABEL else {"value": value}
-    labels = Label.objects.filter(signal=signal, **lookup)
-    return labels.exists() or GoldRow.objects.filter(version__dataset__signal=signal, **lookup).exists()
+    """Whether any label, ruling or gold row answers with `value`; in a multilabel answer it stands as JSON text."""
+    text = json.dumps(value, ensure_ascii=False)
+    lookup = {"value__contains": text} if signal.scale == Signal.Scale.MULTILABEL else {"value": value}
+    said = Label.objects.filter(signal=signal, **lookup), Ruling.objects.filter(signal=signal, **lookup)
+    frozen = GoldRow.objects.filter(version__dataset__signal=signal, **lookup)
+    return any(found.exists() for found in (*said, frozen))
 
 
 def _write_categories(signal: Signal, wanted: Sequence[dict[str, Any]]) -> None:
