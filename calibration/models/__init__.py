@@ -11,6 +11,7 @@ from calibration.models.classifiers import (
 from calibration.models.evidence import AgreementReport, GateRun, PairCell, PairTable, VoteCell
 from calibration.models.monitoring import DriftFlag, FlagEvent, Monitor, Recalibration
 from calibration.models.tracing import Span, TraceBatch
+from calibration.models.voice import Transcription
 
 __all__ = [
     "AgreementReport",
@@ -29,5 +30,6 @@ __all__ = [
     "ScoringRun",
     "Span",
     "TraceBatch",
+    "Transcription",
     "VoteCell",
 ]
