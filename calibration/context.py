@@ -18,6 +18,7 @@ MENU = [
     ("Trends", "/trends/", "engineer"),
     ("Drift", "/drift/", "engineer"),
     ("Outcomes", "/outcomes/", "engineer"),
+    ("Voice", "/voice/", "engineer"),
     ("Datasets", "/datasets/", "engineer"),
     ("Gates", "/gates/", "engineer"),
     ("Queues", "/queues/", "engineer"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 from django.utils import timezone
 
-from calibration import monitoring, pairing
+from calibration import monitoring, pairing, voice
 
 
 @shared_task(name="calibration.evaluate_monitors")  # type: ignore[untyped-decorator]
@@ -18,3 +18,9 @@ def evaluate_monitors() -> None:
 def store_pairs() -> None:
     """Keep pairs of new gold or new predictions, so that no reader waits for them; a repeat finds nothing to do."""
     pairing.store_due()
+
+
+@shared_task(name="calibration.measure_transcriptions")  # type: ignore[untyped-decorator]
+def measure_transcriptions() -> None:
+    """Count the word errors of new or changed calls, so that no reader waits for it; a repeat finds nothing to do."""
+    voice.measure()

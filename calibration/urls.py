@@ -14,6 +14,7 @@ from calibration.views import moves as move_pages
 from calibration.views import outcomes as outcome_pages
 from calibration.views import overview, reports
 from calibration.views import queues as queue_pages
+from calibration.views import voice as voice_pages
 
 pages: list[URLPattern] = [
     path("", overview.home, name="home"),
@@ -47,6 +48,8 @@ pages: list[URLPattern] = [
     path("gates/", move_pages.gate_list, name="gates"),
     path("gates/<int:run_id>/", move_pages.gate, name="gate"),
     path("outcomes/", outcome_pages.outcomes, name="outcomes"),
+    path("voice/", voice_pages.voice, name="voice"),
+    path("voice/measure/", voice_pages.measure, name="voice-measure"),
     path("journeys/<path:customer>/", journey_pages.journey, name="journey"),
     path("conversations/", conversation_pages.conversations, name="conversations"),
     path("conversations/<path:external_id>/", conversation_pages.conversation, name="conversation"),

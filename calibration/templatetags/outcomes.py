@@ -6,11 +6,13 @@ from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
+from calibration.hearing import Hearing
 from calibration.stats.estimate import Estimate
 from calibration.stats.outcomes import ResponseBias
 
 register = template.Library()
 HEIGHT, MIDDLE, MARGIN = 18, 9, 5
+WIDE, TALL, LEFT, TOP, BOTTOM, STEPS = 360, 190, 34, 10, 22, 40
 
 
 @register.simple_tag
@@ -71,3 +73,57 @@ def plain_limits(found: Estimate, digits: int = 1) -> str:
         return ""
     separator = " to " if found.low < 0 else "–"
     return f"{found.low:.{digits}f}{separator}{found.high:.{digits}f}".replace("-", "−")
+
+
+@register.simple_tag
+def curve(one: Hearing) -> SafeString:
+    """Agreement by word error rate: bands with their intervals, the fitted curve, the bar dotted, where they cross."""
+    reach = max(one.worst_rate, *(band.rate for band in one.bands), 0.02) * 1.05
+
+    def x(rate: float) -> float:
+        return round(LEFT + rate / reach * (WIDE - LEFT - 8), 1)
+
+    def y(agreement: float) -> float:
+        return round(TOP + (1 - agreement) * (TALL - TOP - BOTTOM), 1)
+
+    drawn: list[SafeString] = []
+    for tick in (0.0, 0.5, 1.0):
+        drawn.append(
+            format_html(
+                '<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/><text x="{}" y="{}" text-anchor="end">{}</text>',
+                LEFT, WIDE, y(tick), y(tick), LEFT - 6, y(tick) + 4, f"{100 * tick:.0f} %",
+            )
+        )  # fmt: skip
+    for rate in (0.0, reach / 2, reach):
+        place, anchor = x(rate), "start" if not rate else "middle" if rate < reach else "end"
+        drawn.append(
+            format_html(
+                '<text x="{}" y="{}" text-anchor="{}">{}</text>', place, TALL - 5, anchor, f"{100 * rate:.0f} %"
+            )
+        )
+    if one.bar is not None:
+        drawn.append(
+            format_html('<line class="bar" x1="{}" x2="{}" y1="{}" y2="{}"/>', LEFT, WIDE, y(one.bar), y(one.bar))
+        )
+    for band in one.bands:
+        found = band.agreement
+        if found.value is not None and found.low is not None and found.high is not None:
+            spot = x(band.rate)
+            drawn.append(
+                format_html(
+                    '<line class="band" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/><circle class="point" cx="{0}" cy="{3}" r="4"/>',
+                    spot, y(found.low), y(found.high), y(found.value),
+                )
+            )  # fmt: skip
+    if one.trend.curve is not None:
+        rates = [one.worst_rate * step / STEPS for step in range(STEPS + 1)]
+        points = " ".join(f"{x(rate)},{y(one.fitted(rate))}" for rate in rates)
+        drawn.append(format_html('<polyline class="fit" points="{}"/>', points))
+    if one.trend.falls_below_at is not None:
+        spot = x(one.trend.falls_below_at)
+        drawn.append(format_html('<line class="at" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>', spot, TOP, TALL - BOTTOM))
+    told = f"agreement of {one.version} with gold by word error rate: {one.words}"
+    return format_html(
+        '<svg class="curve" viewBox="0 0 {0} {1}" width="{0}" height="{1}" role="img" aria-label="{2}">{3}</svg>',
+        WIDE, TALL, told, format_html_join("", "{}", ((part,) for part in drawn)),
+    )  # fmt: skip
