@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -79,7 +79,6 @@ class Report:
     left_out: int
     since: date | None
     until: date | None
-    clauses: list[str] = field(default_factory=list)
 
     @property
     def whole(self) -> Row:
@@ -88,6 +87,12 @@ class Report:
     @property
     def sentence(self) -> str:
         return sentence(self)
+
+    @property
+    def lowest(self) -> Row | None:
+        """The slice with the fewest satisfied, among those with answers enough to say so."""
+        firm = [row for row in self.rows[1:] if row.csat.answered >= surveys.LEAST_ITEMS]
+        return min(firm, key=lambda row: row.csat.score.value or 0.0, default=None)
 
     @property
     def empty(self) -> bool:

@@ -60,6 +60,14 @@ def test_each_channel_and_cohort_counts_its_own() -> None:
     assert [row.conversations for row in found.values()] == [4, 2, 1, 1, 2, 1, 1, 2, 2]
 
 
+def test_the_lowest_slice_stands_beside_the_headline() -> None:
+    for number in range(64):
+        answered("csat", 5 if number % 2 else 1, channel=("chat", "voice")[number % 2])
+    answered("csat", 1, channel="email")
+    lowest = outcome_reports.read().lowest
+    assert lowest is not None and lowest.slice == {"channel": "chat"}
+
+
 def test_nps_and_effort_have_their_own_scales() -> None:
     for value in (10, 9, 8, 3):
         answered("nps", value)
