@@ -66,17 +66,21 @@ class Hearing:
         """The verdict for people."""
         if self.verdict == FALLS:
             at = 100 * (self.trend.falls_below_at or 0.0)
-            text = f"falls below the bar where the word error rate passes {at:.0f} %"
+            text = f"agreement falls below the bar where the word error rate passes {at:.0f} %"
             return text if self.falls else text + ", though the fall may be chance"
         if self.verdict == THIN:
             return "too little to fit a curve"
-        fall = "falls with the word errors" if self.falls else "does not fall with the word errors beyond chance"
+        fall = (
+            "agreement falls with word errors"
+            if self.falls
+            else "agreement does not fall with word errors beyond chance"
+        )
         place = {
             ABOVE: f"stays above the bar up to {100 * self.worst_rate:.0f} %",
             BELOW: "is below the bar at every rate",
             RISES: "is below the bar where calls are heard well",
         }[self.verdict]
-        return f"{fall}; {place}"
+        return f"{fall}; it {place}"
 
     @property
     def falls(self) -> bool:

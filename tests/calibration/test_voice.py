@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import random
 from datetime import UTC, datetime
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
+import jiwer
 import pytest
 from django.core.cache import cache
 from django.core.management import call_command
@@ -136,6 +140,18 @@ def test_the_bar_on_kappa_becomes_a_share_of_agreement() -> None:
     signal.trust_statistic = "ac1"
     assert hearing.agreement_at_bar(signal, even) == pytest.approx(0.8)
     assert hearing.agreement_at_bar(signal, []) is None
+
+
+def test_real_calls_have_the_rate_that_plain_jiwer_gives(shared: Path) -> None:
+    with gzip.open(shared / "data/harpervalley/conversations.jsonl.gz", "rt") as file:
+        texts = [row["asr"] for row in map(json.loads, file) if row.get("asr")]
+    for one in texts:
+        call(one["reference"], one["hypothesis"])
+    voice.measure()
+    said, heard = ([voice.normal(one[name]) for one in texts] for name in ("reference", "hypothesis"))
+    whole = voice.read().whole
+    assert whole.wer.value == pytest.approx(jiwer.wer(said, heard)) and whole.calls == len(texts)
+    assert whole.cer.value == pytest.approx(jiwer.cer(said, heard))
 
 
 def test_too_few_calls_have_no_curve() -> None:
