@@ -63,7 +63,7 @@ def tenths_limits(found: Estimate) -> str:
 @register.filter
 def plain(found: Estimate, digits: int = 1) -> str:
     """A number with a true minus sign, or a dash."""
-    return "–" if found.value is None else f"{found.value:.{digits}f}".replace("-", "−")
+    return "–" if found.value is None else _written(found.value, digits)
 
 
 @register.filter
@@ -72,7 +72,12 @@ def plain_limits(found: Estimate, digits: int = 1) -> str:
     if found.low is None or found.high is None:
         return ""
     separator = " to " if found.low < 0 else "–"
-    return f"{found.low:.{digits}f}{separator}{found.high:.{digits}f}".replace("-", "−")
+    return f"{_written(found.low, digits)}{separator}{_written(found.high, digits)}"
+
+
+def _written(number: float, digits: int) -> str:
+    """Rounded first, so that nothing is written as minus zero."""
+    return f"{round(number, digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
 @register.simple_tag

@@ -40,6 +40,7 @@ class Command(VerbCommand):
         self.stdout.write(f"The demo workspace is ready after {time.monotonic() - began:.0f} s.\n")
         call_command("agreement", "gold-sentiment@2", "sentiment-judge@v2", by="channel,cohort", stdout=self.stdout)
         call_command("drift", stdout=self.stdout)
+        call_command("voice", "measure", stdout=self.stdout)
         self._sign_ins()
         return None
 
