@@ -12,7 +12,7 @@ from calibration.stats.outcomes import ResponseBias
 
 register = template.Library()
 HEIGHT, MIDDLE, MARGIN = 18, 9, 5
-WIDE, TALL, LEFT, TOP, BOTTOM, STEPS = 360, 190, 34, 10, 22, 40
+WIDE, TALL, LEFT, TOP, BOTTOM, STEPS = 360, 190, 44, 10, 22, 40
 
 
 @register.simple_tag
