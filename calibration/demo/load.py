@@ -30,7 +30,7 @@ PEOPLE = {
     "cleo": User.Role.ANNOTATOR,
     "dev": User.Role.ANNOTATOR,
 }
-CUSTOMERS = 2400
+CUSTOMERS = 3200
 
 CLASSIFIERS: list[dict[str, Any]] = [
     {"slug": "vader", "title": "VADER", "signal": "sentiment", "versions": [{"version": "3.3.2", "kind": "vader"}]},
@@ -40,7 +40,7 @@ CLASSIFIERS: list[dict[str, Any]] = [
         "title": "Sentiment judge",
         "signal": "sentiment",
         "versions": [
-            {"version": "v1", "kind": "simulated", "model": "demo", "note": "In service for the first twelve weeks."},
+            {"version": "v1", "kind": "simulated", "model": "demo", "note": "In service for the first nine weeks."},
             {
                 "version": "v2",
                 "kind": "simulated",
@@ -234,7 +234,7 @@ def _weekly_labels(demo: Demo) -> None:
     signal = Signal.objects.get(slug="sentiment")
     labels = 0
     for week in range(world.DRIFT_WEEK, world.WEEKS):
-        queue = _draw(demo, f"sentiment-week-{week + 1}", [signal], weeks=(week, week + 1), size=120, overlap=1)
+        queue = _draw(demo, f"sentiment-week-{week + 1}", [signal], weeks=(week, week + 1), size=75, overlap=1)
         labels += labelled.label(
             queue=queue, points=demo.points, people=demo.annotators(), rng=demo.rng, until=demo.end
         )

@@ -20,8 +20,8 @@ INTENTS = tuple(phrases.OPENINGS)
 CHANNELS = ("chat", "voice", "email", "ticket", "app")
 COHORTS = ("enterprise", "smb", "trial")
 WEEKS = 26
-UPGRADE_WEEK = 12
-DRIFT_WEEK = 18
+UPGRADE_WEEK = 9
+DRIFT_WEEK = 16
 DRIFT_SLICE = ("voice", "trial")
 
 ANNOTATORS = {"ann": 0.95, "ben": 0.93, "cleo": 0.91, "dev": 0.84}
@@ -58,13 +58,13 @@ def journeys(*, customers: int, end: datetime, seed: int) -> list[Touchpoint]:
 
 def _journey(customer: str, *, start: datetime, rng: np.random.Generator) -> Iterator[Touchpoint]:
     """One customer's touchpoints: an unresolved one is likely to be followed by another, often on another channel."""
-    cohort = str(rng.choice(COHORTS, p=(0.28, 0.38, 0.34)))
+    cohort = str(rng.choice(COHORTS, p=(0.26, 0.35, 0.39)))
     intent = str(rng.choice(INTENTS, p=(0.26, 0.2, 0.22, 0.14, 0.08, 0.1)))
     at = start + timedelta(minutes=float(rng.uniform(0, WEEKS * 7 * 24 * 60)))
     step = 0
     while at < start + timedelta(weeks=WEEKS):
         step += 1
-        channel = str(rng.choice(CHANNELS, p=(0.3, 0.27, 0.2, 0.13, 0.1)))
+        channel = str(rng.choice(CHANNELS, p=(0.28, 0.33, 0.18, 0.12, 0.09)))
         week = int((at - start) / timedelta(weeks=1))
         point = _touchpoint(f"{customer}-{step}", customer, cohort, channel, intent, at, week, step, rng)
         yield point

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from calibration import classifiers
 from calibration.models import Classifier
-from labeling import gold
+from labeling import gold, triggers
 from labeling.formats.jsonl import Record
 from labeling.ingest import labels
 from labeling.models import DatasetVersion, Label
@@ -81,3 +81,27 @@ def test_pinned_versions_stay_as_they_are(statement: str) -> None:
     classifier = Classifier.objects.create(slug="judge", title="Judge", signal=make_signal())
     classifiers.register(classifier=classifier, version="1", content={"kind": "openai", "prompt": "y"})
     assert "pinned" in refused(statement)
+
+
+def test_every_guard_stands_after_all_migrations() -> None:
+    """A migration that rebuilds a guarded table must put its triggers up anew."""
+    names = {guard.name for guard in (*triggers.LABELING, *triggers.CALIBRATION)}
+    source = (
+        "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+        if connection.vendor == "sqlite"
+        else "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(source)
+        standing = {row[0] for row in cursor.fetchall()}
+    assert names <= standing
+
+
+def test_replacing_a_row_is_no_way_around() -> None:
+    make_gold()
+    if connection.vendor == "sqlite":
+        columns = "id, dataset_id, number, aggregation, min_labels, sha256, item_count, unresolved_count, label_count, card, created_at"
+        statement = (
+            f"INSERT OR REPLACE INTO labeling_datasetversion ({columns}) SELECT {columns} FROM labeling_datasetversion"
+        )
+        assert "does not change" in refused(statement)
