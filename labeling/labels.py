@@ -24,7 +24,7 @@ from labeling.values import ValueRefused
 
 UNDO_DEPTH = 10
 FLAG_REASONS = ("unclear", "not_a_conversation", "personal_data", "other")
-LONGEST_COMMENT = 10_000
+LONGEST_COMMENT, LONGEST_REASON = 10_000, 200
 ATTEMPTS = 5
 
 
@@ -66,7 +66,7 @@ def submit(
     def happens() -> Submission:
         slot = slot_of(annotator, slot_id)
         asked = questions.asked(slot.queue_id)
-        reader = _Reader(slot.item, annotator=annotator, now=now, seconds=seconds, comment=comment[:LONGEST_COMMENT])
+        reader = _Reader(slot.item, annotator, now, seconds, comment=_text(comment, "comment"))
         labels = reader.labels(answers, asked, guidelines or {})
         told = [
             {"signal": question.slug, "value": question.scale.decode(label.value)}
@@ -85,7 +85,8 @@ def skip(
     """Leave an item to others: this person does not get it again, and its slot is replaced by a free one."""
 
     def happens() -> Submission:
-        return _set_aside(annotator, slot_id, Submission.Kind.SKIP, key=key, reason=reason[:200], seconds=seconds)
+        text = _text(reason, "reason", most=LONGEST_REASON)
+        return _set_aside(annotator, slot_id, Submission.Kind.SKIP, key=key, reason=text, seconds=seconds)
 
     return _once(annotator, key, happens)
 
@@ -105,7 +106,7 @@ def flag(
         raise Refused("unknown_reason", f"{reason!r} is not one of {', '.join(FLAG_REASONS)}", field="reason")
 
     def happens() -> Submission:
-        text = comment[:LONGEST_COMMENT]
+        text = _text(comment, "comment")
         return _set_aside(
             annotator, slot_id, Submission.Kind.FLAG, key=key, reason=reason, comment=text, seconds=seconds
         )
@@ -116,7 +117,7 @@ def flag(
 def _once(annotator: User, key: str, act: Callable[[], Submission]) -> Outcome:
     """Carry out an act that its key makes happen once. Looking for the key only after something went wrong keeps the usual
     case short: a second act under the same key always fails, at the latest on the unique key itself."""
-    if not key or len(key) > 64:
+    if not _text(key, "key", most=64):
         raise Refused("bad_key", "give a key of 1 to 64 characters, made once for each act", field="key")
     for attempt in range(ATTEMPTS):
         try:
@@ -194,7 +195,7 @@ class _Reader:
             raise Refused("other_turn", f"turn {turn} is not the one that is asked", field=f"{field}.turn")
         try:
             value, number = question.scale.encode(answer.get("value"))
-        except ValueRefused as error:
+        except (ValueRefused, OverflowError) as error:
             raise Refused("bad_value", str(error), field=f"{field}.value") from error
         return Label(
             conversation_id=self.item.conversation_id,
@@ -205,11 +206,22 @@ class _Reader:
             value=value,
             number=number,
             confidence=_confidence(answer.get("confidence"), f"{field}.confidence"),
-            comment=str(answer.get("comment") or self.comment)[:LONGEST_COMMENT],
+            comment=_text(answer.get("comment") or "", f"{field}.comment") or self.comment,
             seconds=seconds,
             guideline_id=_guideline_read(question, read),
             labeled_at=self.now,
         )
+
+
+def _text(given: Any, field: str, *, most: int = LONGEST_COMMENT) -> str:
+    """Text that both databases can hold; what is too long is refused, not cut."""
+    if not isinstance(given, str):
+        raise Refused("bad_text", "must be text", field=field)
+    if len(given) > most:
+        raise Refused("long_text", f"has at most {most:,} characters", field=field)
+    if "\x00" in given or not given.isascii() and any("\ud800" <= character <= "\udfff" for character in given):
+        raise Refused("bad_text", "has characters that are not text", field=field)
+    return given
 
 
 def _confidence(given: Any, field: str) -> float | None:

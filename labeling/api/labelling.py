@@ -202,7 +202,7 @@ def _text(body: dict[str, Any], field: str) -> str:
 
 def _holding(body: dict[str, Any]) -> list[int]:
     held = body.get("holding") or []
-    if not isinstance(held, list) or not all(isinstance(key, int) for key in held) or len(held) > 50:
+    if not isinstance(held, list) or not all(type(key) is int and 0 < key < 2**63 for key in held) or len(held) > 50:
         raise Refused("bad_holding", "must be a list of assignments, at most 50", field="holding")
     return held
 

@@ -117,6 +117,35 @@ def test_an_empty_queue_says_why() -> None:
     assert leasing.why_empty(annotator=ann, queue=queue, now=NOW).reason == "done"
 
 
+def test_what_is_left_may_not_be_for_everybody() -> None:
+    ann, ben = make_user(), make_user()
+    queue = make_queue(items=1, overlap=2, members=[ann, ben])
+    assert leasing.why_empty(annotator=ann, queue=queue, now=NOW).reason == "waiting"
+    answer(ann, lease(ann, queue))
+    assert leasing.why_empty(annotator=ann, queue=queue, now=NOW).reason == "not_yours"
+    slot = lease(ben, queue)
+    assert leasing.why_empty(annotator=ann, queue=queue, now=NOW).reason == "not_yours"
+    answer(ben, slot)
+    assert leasing.why_empty(annotator=ann, queue=queue, now=NOW).reason == "done"
+
+
+def test_ones_own_lease_that_ran_out_comes_back_first() -> None:
+    ann = make_user()
+    queue = make_queue(items=3, members=[ann])
+    slot = lease(ann, queue)
+    again = lease(ann, queue, now=LATER)
+    assert (again.id, again.leased_until) == (slot.id, LATER + timedelta(seconds=900))
+
+
+def test_people_who_ask_together_start_at_different_items() -> None:
+    people = [make_user() for _ in range(6)]
+    queue = make_queue(items=20, overlap=2, members=people)
+    standing = [leasing.place(annotator=person, queue=queue) for person in people]
+    first = [next(leasing._candidates(one, now=NOW)) for one in standing]
+    assert len(set(first)) == len(people)
+    assert max(lease(person, queue).position for person in people) < 6
+
+
 def test_a_stranger_has_no_queue_and_no_assignment() -> None:
     ann, stranger = make_user(), make_user(role="admin")
     queue = make_queue(members=[ann])

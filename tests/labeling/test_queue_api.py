@@ -171,6 +171,10 @@ def test_the_guidelines_are_readable_with_the_scope_of_a_label(ann: User) -> Non
         ({"guidelines": {"sentiment": "1"}}, "guidelines"),
         ({"guidelines": {"sentiment": 9}}, "guidelines"),
         ({"comment": 5}, "comment"),
+        ({"comment": "x" * 10_001}, "comment"),
+        ({"comment": "nul \x00"}, "comment"),
+        ({"key": "half a pair \ud800"}, "key"),
+        ({"labels": [{"signal": "sentiment", "value": "neutral", "comment": ["x"]}]}, "labels.sentiment.comment"),
     ],
 )
 def test_a_wrong_body_names_its_field(ann: User, change: dict[str, Any], field: str) -> None:
@@ -210,3 +214,12 @@ def test_queries_do_not_grow(ann: User, django_assert_max_num_queries: Any) -> N
         post("queues/mood/next/", {"holding": [item["assignment"]]})
     with django_assert_max_num_queries(1 + 5 + 2):
         post(f"assignments/{item['assignment']}/submit/", body_for(item))
+
+
+def test_numbers_beyond_every_range_are_refused(ann: User) -> None:
+    make_queue("size", signals=[make_signal("effort", scale="interval")], items=1, members=[ann])
+    post = caller(ann)
+    item = post("queues/size/next/").json()
+    assert post(f"assignments/{item['assignment']}/submit/", body_for(item, value=10**400)).status_code == 422
+    assert post(f"assignments/{10**30}/submit/", body_for(item, value=1)).status_code == 404
+    assert post("queues/size/next/", {"holding": [2**70]}).status_code == 422
