@@ -67,7 +67,7 @@ def freeze(
 
     Late labels do not count; of two labels by one person on a unit the later does. Units that stay open (ties, too few
     labels) are kept, without a value. Raises Refused where the rule does not fit the scale or there is nothing to freeze,
-    Conflict where the dataset belongs to another signal or the content is that of the newest version.
+    Conflict where the dataset belongs to another signal. Labels that have not changed give the same hash again.
     """
     scale = Scale.of(signal)
     rule = _rule(signal, scale, aggregation, min_labels)
@@ -280,10 +280,6 @@ def _seal(
 ) -> None:
     """Hash the rows as they are stored and close the version for ever."""
     sha256 = formats.sha256(items(version))
-    if parent is not None and parent.sha256 == sha256:
-        raise Conflict(
-            "nothing_changed", f"nothing has changed since {parent}: it has the same content", field="dataset"
-        )
     resolved = version.rows.exclude(value=None).count()
     version.sha256 = sha256
     version.item_count = resolved

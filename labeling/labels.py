@@ -219,7 +219,7 @@ def _text(given: Any, field: str, *, most: int = LONGEST_COMMENT) -> str:
         raise Refused("bad_text", "must be text", field=field)
     if len(given) > most:
         raise Refused("long_text", f"has at most {most:,} characters", field=field)
-    if "\x00" in given or not given.isascii() and any("\ud800" <= character <= "\udfff" for character in given):
+    if "\x00" in given or (not given.isascii() and any("\ud800" <= character <= "\udfff" for character in given)):
         raise Refused("bad_text", "has characters that are not text", field=field)
     return given
 

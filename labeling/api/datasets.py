@@ -85,7 +85,7 @@ class Versions(generics.ListAPIView[DatasetVersion]):
         request=OpenApiTypes.OBJECT,
         responses={
             201: DatasetVersionSerializer,
-            409: OpenApiResponse(description="Nothing has changed since the last version"),
+            409: OpenApiResponse(description="The dataset is gold of another signal"),
         },
     )
     def post(self, request: Request, slug: str) -> Response:

@@ -143,5 +143,7 @@ def test_freezing_over_the_api(client: Client) -> None:
     assert response.status_code == 201
     assert (response.json()["number"], len(response.json()["sha256"])) == (1, 64)
     again = client.post(path, data=body, content_type="application/json", headers=headers)
-    assert (again.status_code, again["Content-Type"]) == (409, "application/problem+json")
+    assert (again.json()["number"], again.json()["sha256"]) == (2, response.json()["sha256"])
+    wrong = client.post(path, data={**body, "aggregation": "best"}, content_type="application/json", headers=headers)
+    assert (wrong.status_code, wrong["Content-Type"]) == (422, "application/problem+json")
     assert [row["slug"] for row in client.get("/api/v1/datasets/", headers=headers).json()["results"]] == ["new"]

@@ -9,7 +9,6 @@ import pytest
 from django.db import connections
 
 from labeling import gold
-from labeling.errors import Conflict
 from labeling.models import DatasetVersion, Label, Signal
 from tests.make import make_conversation, make_signal, make_user
 
@@ -21,15 +20,13 @@ def test_freezes_at_once_get_numbers_one_after_the_other() -> None:
     signal, ann = make_signal(), make_user()
     for _ in range(50):
         Label.objects.create(conversation=make_conversation(), signal=signal, annotator=ann, value="neutral")
-    ready, failed = threading.Barrier(len(RULES)), []
+    ready = threading.Barrier(len(RULES))
 
     def freeze(rule: str) -> None:
         try:
             ready.wait()
             mine = Signal.objects.get(id=signal.id)
             gold.freeze(dataset="gold", signal=mine, aggregation=rule, now=datetime(2026, 3, 2, tzinfo=UTC))
-        except Conflict as refused:  # the same content as the one before it
-            failed.append(refused.code)
         finally:
             connections.close_all()
 
@@ -39,10 +36,7 @@ def test_freezes_at_once_get_numbers_one_after_the_other() -> None:
     for thread in threads:
         thread.join()
     versions = list(DatasetVersion.objects.select_related("dataset__signal").order_by("number"))
-    assert [version.number for version in versions] == list(range(1, len(versions) + 1))
-    assert len(versions) + len(failed) == len(RULES)
-    assert len(versions) >= 3
-    assert set(failed) <= {"nothing_changed"}
+    assert [version.number for version in versions] == list(range(1, len(RULES) + 1))
     assert all(
         version.frozen_at and version.rows.count() == 50 and gold.verify(version=version) for version in versions
     )
