@@ -22,7 +22,6 @@ MENU = [
     ("Datasets", "/datasets/", "engineer"),
     ("Gates", "/gates/", "engineer"),
     ("Queues", "/queues/", "engineer"),
-    ("Import", "/import/", "engineer"),
     ("Settings", "/settings/", "annotator"),
 ]
 

@@ -250,6 +250,10 @@ def test_every_scale_by_keyboard(page: Page, live_server: Any, ann: User) -> Non
 
 def test_skip_and_flag_with_their_reasons(desk: Page) -> None:
     for command in ("s", "f"):
+        # Keys are silent in a dialog and while an item is on its way: neither, before the next key.
+        desk.wait_for_selector("#reasons:not([open])", state="attached")
+        desk.wait_for_selector("#desk[data-assignment]")
+        desk.wait_for_selector("#turns li")
         before = assignment(desk)
         desk.keyboard.press(command)
         desk.wait_for_selector("#reasons[open]")

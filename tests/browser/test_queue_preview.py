@@ -27,7 +27,7 @@ def test_the_preview_follows_the_form_and_the_draw_takes_what_it_showed(page: Pa
     page.fill("[name=size]", "8")
     page.wait_for_selector("text=8 of 40 units")
     page.click("text=Only some conversations")
-    page.check("text=voice")
+    page.get_by_label("voice", exact=True).check()
     page.wait_for_selector("text=8 of 10 units")
     page.fill("[name=title]", "Voice pilot")
     assert Axe().run(page)["violations"] == []
