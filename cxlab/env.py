@@ -47,7 +47,7 @@ def read(source: Mapping[str, str], *, root: Path) -> Environment:
         secret_key=_secret_key(source, var),
         allowed_hosts=hosts,
         var=var,
-        database=_database(source.get("DATABASE_URL") or f"sqlite:///{var / 'cxlab.sqlite3'}"),
+        database=_database(source.get("DATABASE_URL") or f"sqlite:///{var / 'cxlab.sqlite3'}", var),
         broker_url=_broker(source.get("CELERY_BROKER_URL")),
     )
 
@@ -80,7 +80,7 @@ def _secret_key(source: Mapping[str, str], var: Path) -> str:
     return path.read_text().strip()
 
 
-def _database(url: str) -> dict[str, object]:
+def _database(url: str, var: Path) -> dict[str, object]:
     scheme = urlsplit(url).scheme
     if scheme not in {"sqlite", "postgres", "postgresql"}:
         raise EnvironmentRefused(
@@ -98,6 +98,9 @@ def _database(url: str) -> dict[str, object]:
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON; PRAGMA recursive_triggers=ON;",
         }
         Path(str(database["NAME"])).parent.mkdir(parents=True, exist_ok=True)
+        # Tests use a file too: in memory, all threads of a test's live server would share one connection and its
+        # transaction.
+        database["TEST"] = {"NAME": str(var / "test.sqlite3")}
     else:
         database["CONN_MAX_AGE"] = 60
         database["CONN_HEALTH_CHECKS"] = True
