@@ -20,7 +20,7 @@ from calibration.evaluators import Evaluator, Text
 from calibration.evaluators.judge import JudgeUnavailable
 from calibration.models import ClassifierVersion, Prediction, ScoringRun
 from calibration.rollups import Changes
-from labeling import references
+from labeling import bulk, references
 from labeling.errors import Conflict, NotFound, Refused
 from labeling.models import WHOLE, Conversation, GoldRow, Item, Queue, Signal
 from labeling.values import Scale
@@ -103,7 +103,7 @@ def work(
     _take(run)
     evaluator = evaluator or evaluators.make(run.version)
     try:
-        for batch in _batches(_open_units(run, again=again)):
+        for batch in bulk.parts(_open_units(run, again=again), BATCH):
             _store(run, batch, evaluator)
             if on_progress:
                 on_progress(run)
@@ -128,11 +128,6 @@ def _open_units(run: ScoringRun, *, again: bool) -> list[Unit]:
     left = [unit for unit in wanted if unit not in known] + (failed if again else [])
     run.total, run.done, run.failed = len(wanted), len(wanted) - len(left), 0 if again else len(failed)
     return left
-
-
-def _batches(open_units: Sequence[Unit]) -> Iterator[Sequence[Unit]]:
-    for start_at in range(0, len(open_units), BATCH):
-        yield open_units[start_at : start_at + BATCH]
 
 
 def _store(run: ScoringRun, batch: Sequence[Unit], evaluator: Evaluator) -> None:

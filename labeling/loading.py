@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from django.db import IntegrityError, transaction
 
+from labeling import bulk
 from labeling.errors import Conflict, Refused, RowError
 from labeling.formats.jsonl import Record
 from labeling.formats.rows import FieldRefused
@@ -57,7 +58,7 @@ def load(records: Iterable[Record | RowError], kind: Kind[Row, Ready], *, partia
     loaded, first_lines = Loaded(), FirstLines()
     try:
         with transaction.atomic():
-            for batch in _batches(records):
+            for batch in bulk.parts(records, BATCH):
                 _load_batch(batch, kind, first_lines, loaded, partial)
                 if loaded.refused >= MOST_ERRORS and not partial:
                     break
@@ -93,17 +94,6 @@ def _refusal(errors: Sequence[RowError]) -> Refused:
     shown = list(errors[:MOST_ERRORS])
     more = f"the first {len(shown)} errors are shown; " if len(errors) >= MOST_ERRORS else ""
     return Refused("bad_rows", f"{more}nothing was stored", errors=shown)
-
-
-def _batches(records: Iterable[Record | RowError]) -> Iterator[list[Record | RowError]]:
-    batch: list[Record | RowError] = []
-    for record in records:
-        batch.append(record)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def _parsed(
