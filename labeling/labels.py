@@ -195,7 +195,7 @@ class _Reader:
             raise Refused("other_turn", f"turn {turn} is not the one that is asked", field=f"{field}.turn")
         try:
             value, number = question.scale.encode(answer.get("value"))
-        except (ValueRefused, OverflowError) as error:
+        except ValueRefused as error:
             raise Refused("bad_value", str(error), field=f"{field}.value") from error
         return Label(
             conversation_id=self.item.conversation_id,

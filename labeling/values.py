@@ -60,7 +60,10 @@ class Scale:
     def _number(self, answer: Any) -> float:
         if isinstance(answer, bool) or not isinstance(answer, int | float):
             raise ValueRefused(f"must be a number, got {answer!r}")
-        number = float(answer)
+        try:
+            number = float(answer)
+        except OverflowError as error:
+            raise ValueRefused("must be a finite number") from error
         if not math.isfinite(number):
             raise ValueRefused("must be a finite number")
         low, high = self.minimum, self.maximum
