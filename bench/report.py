@@ -14,7 +14,7 @@ from django.test.utils import setup_test_environment, teardown_test_environment
 from sklearn import metrics
 
 from bench.measure import Measure, best_of, median_of
-from calibration import pairing, reports
+from calibration.evidence import pairing, reports
 from calibration.models import Classifier, ClassifierVersion
 from labeling.models import Category, Dataset, DatasetVersion, Signal, User
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from django.db.models import Q
 
-from calibration import blindness, overviews, reading, reports
+from calibration import blindness, overviews, reading
+from calibration.evidence import reports
 from calibration.models import Classifier, Outcome, Prediction
 from calibration.stats.verdicts import TRUSTED, UNPROVEN, UNTRUSTED
 from labeling.errors import NotFound

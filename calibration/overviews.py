@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from django.db.models import Avg, Count, Max, Q
 
-from calibration import presenting, reports, sentences
+from calibration.evidence import presenting, reports, sentences
 from calibration.models import Classifier, ClassifierVersion, DriftFlag, PredictionRollup
 from calibration.stats.verdicts import MOST_LABELS, TRUSTED, UNPROVEN, UNTRUSTED
 from labeling.models import DatasetVersion, Label, Signal

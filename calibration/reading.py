@@ -11,7 +11,8 @@ from typing import Any
 from django.db.models import Q
 from django.urls import reverse
 
-from calibration import blindness, overviews, reports, sentences, wording
+from calibration import blindness, overviews, wording
+from calibration.evidence import reports, sentences
 from calibration.models import Classifier, Outcome, Prediction
 from calibration.stats.verdicts import UNTRUSTED
 from labeling.models import WHOLE, Conversation, Label, Ruling, Signal, User

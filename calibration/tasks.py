@@ -5,7 +5,9 @@ from __future__ import annotations
 from celery import shared_task
 from django.utils import timezone
 
-from calibration import monitoring, pairing, voice
+from calibration import voice
+from calibration.drift import monitoring
+from calibration.evidence import pairing
 
 
 @shared_task(name="calibration.evaluate_monitors")  # type: ignore[untyped-decorator]

@@ -13,7 +13,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from calibration import classifiers, comparing, planning, reports
+from calibration import classifiers
+from calibration.evidence import comparing, planning, reports
 from calibration.models import AgreementReport
 from labeling import references
 

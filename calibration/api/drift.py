@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from calibration import flags, monitoring, recalibration
+from calibration.drift import flags, monitoring, recalibration
 from calibration.models import DriftFlag
 from labeling.models import User
 from labeling.sampling import people_named

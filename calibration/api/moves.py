@@ -11,9 +11,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from calibration import attribution, flags, gates, periods, trends
 from calibration.api.drift import given, who
+from calibration.drift import flags
+from calibration.evidence import gates
 from calibration.models import GateRun
+from calibration.moves import attribution, periods, trends
 from labeling.sampling import signals_named
 
 SIGNAL = OpenApiParameter("signal", str, required=True)

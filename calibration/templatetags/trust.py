@@ -9,7 +9,7 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
-from calibration import sentences
+from calibration.evidence import sentences
 from calibration.stats.verdicts import TRUSTED, UNPROVEN, UNTRUSTED
 
 register = template.Library()

@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
-from calibration import gold_cards
+from calibration.evidence import gold_cards
 from labeling import access, gold
 from labeling.access import person, role_required
 from labeling.aggregation import AGGREGATIONS

@@ -12,7 +12,8 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from calibration import flag_words, flags, monitoring, recalibration, slices
+from calibration import slices
+from calibration.drift import flag_words, flags, monitoring, recalibration
 from calibration.models import DriftFlag, Monitor
 from labeling import queues as queue_verbs
 from labeling.access import person, role_required

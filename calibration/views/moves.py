@@ -11,11 +11,14 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_safe
 
-from calibration import attribution, charts, flags, gates, move_words, periods, trends, volumes
+from calibration import volumes
+from calibration.drift import flags
 from calibration.errors import EvidenceRefused
-from calibration.history import start_of
+from calibration.evidence import charts, gates
+from calibration.evidence.history import start_of
 from calibration.models import Classifier, ClassifierVersion, DriftFlag, GateRun
-from calibration.periods import Days
+from calibration.moves import attribution, move_words, periods, trends
+from calibration.moves.periods import Days
 from labeling import access
 from labeling.access import person, role_required
 from labeling.errors import NotFound, Refused

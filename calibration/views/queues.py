@@ -9,7 +9,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from calibration import expectations, sampling
+from calibration import sampling
+from calibration.evidence import expectations
 from calibration.forms import NewQueueForm, QueueForm
 from labeling import queues as verbs
 from labeling import sampling as drawing

@@ -11,7 +11,8 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from calibration import charts, comparing, history, items, overviews, presenting, printing, reports
+from calibration import overviews
+from calibration.evidence import charts, comparing, history, items, presenting, printing, reports
 from calibration.models import AgreementReport, Classifier, ClassifierVersion
 from labeling import access, references
 from labeling.access import role_required

@@ -9,7 +9,8 @@ from axe_core_python.sync_playwright import Axe
 from django.core.cache import cache
 from playwright.sync_api import Page
 
-from calibration import gates, monitoring, recalibration
+from calibration.drift import monitoring, recalibration
+from calibration.evidence import gates
 from calibration.models import DriftFlag, GateRun
 from tests.calibration.worlds import NOW, make_engineer, make_world
 

@@ -8,8 +8,8 @@ from datetime import UTC, date, datetime
 import pytest
 from django.core.management import call_command
 
-from calibration import monitoring
 from calibration.demo.load import Demo, load
+from calibration.drift import monitoring
 from calibration.models import DriftFlag, Outcome, Prediction
 from labeling import gold
 from labeling.models import Conversation, DatasetVersion, Item, Label, Slot

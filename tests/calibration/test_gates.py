@@ -12,7 +12,7 @@ from django.core.cache import cache
 from django.core.management import call_command
 from django.test import Client
 
-from calibration import gates, policies
+from calibration.evidence import gates, policies
 from calibration.models import GateRun
 from labeling import tokens
 from labeling.errors import Refused

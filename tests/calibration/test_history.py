@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.core.cache import cache
 
-from calibration import history
+from calibration.evidence import history
 from calibration.models import ClassifierVersion
 from labeling.models import DatasetVersion
 from tests.make import make_gold, make_signal, make_version

@@ -12,7 +12,7 @@ from django.core.cache import cache
 from django.core.management import call_command
 from django.test import Client
 
-from calibration import flags, monitoring
+from calibration.drift import flags, monitoring
 from calibration.models import ClassifierVersion, DriftFlag, FlagEvent, Monitor
 from calibration.tasks import evaluate_monitors
 from labeling import gold, tokens

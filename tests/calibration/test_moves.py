@@ -15,9 +15,9 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from calibration import attribution, periods, trends
 from calibration.errors import EvidenceRefused
 from calibration.models import Outcome
+from calibration.moves import attribution, periods, trends
 from calibration.rollups import Changes
 from labeling import tokens
 from labeling.errors import Refused

@@ -12,8 +12,8 @@ import pytest
 from django.core.cache import cache
 from django.utils import timezone
 
-from calibration import pairing
 from calibration.errors import NotComparable
+from calibration.evidence import pairing
 from calibration.models import ClassifierVersion, PairCell, PairTable, Prediction, VoteCell
 from labeling.models import DatasetVersion, Signal
 from tests.make import make_gold, make_said, make_signal, make_version

@@ -9,10 +9,10 @@ import pytest
 from django.core.cache import cache
 from django.test import Client
 
-from calibration import flags, monitoring, recalibration
+from calibration.drift import flags, monitoring, recalibration
 from calibration.errors import EvidenceRefused
+from calibration.evidence.pairing import read as pairs_of
 from calibration.models import DriftFlag, Prediction, Recalibration
-from calibration.pairing import read as pairs_of
 from labeling.errors import Conflict, Refused
 from labeling.models import Conversation, Item, Label, Queue, User
 from tests.calibration.worlds import DRIFTED, NOW, START, VALUES, make_engineer, make_world

@@ -11,7 +11,8 @@ import pytest
 import yaml
 from django.utils import timezone
 
-from calibration import classifiers, ingest, pairing, reports
+from calibration import classifiers, ingest
+from calibration.evidence import pairing, reports
 from calibration.models import ClassifierVersion
 from labeling import gold, signals
 from labeling import ingest as labeling_ingest

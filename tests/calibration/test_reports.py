@@ -12,8 +12,8 @@ from django.core.cache import cache
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from calibration import comparing, pairing, planning, reports
 from calibration.errors import NotComparable
+from calibration.evidence import comparing, pairing, planning, reports
 from calibration.models import AgreementReport, ClassifierVersion
 from labeling.models import DatasetVersion, Signal
 from tests.make import make_gold, make_signal, make_version

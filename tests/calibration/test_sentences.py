@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from calibration import sentences
+from calibration.evidence import sentences
 
 
 def row(slice_: dict[str, str], verdict: str, needed: int | None = 0, reason: str = "", **kw: Any) -> dict[str, Any]:

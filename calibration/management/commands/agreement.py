@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from calibration import printing, reports
+from calibration.evidence import printing, reports
 from labeling.management.base import VerbCommand
 
 FORMATS: dict[str, Callable[[dict[str, Any]], str]] = {

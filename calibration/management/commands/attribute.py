@@ -7,7 +7,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from calibration import attribution, flags, periods
+from calibration.drift import flags
+from calibration.moves import attribution, periods
 from labeling.management.base import VerbCommand
 from labeling.sampling import signals_named
 

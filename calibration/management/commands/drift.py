@@ -8,7 +8,8 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.utils import timezone
 
-from calibration import flag_words, flags, monitoring, slices
+from calibration import slices
+from calibration.drift import flag_words, flags, monitoring
 from calibration.models import DriftFlag
 from labeling.management.base import VerbCommand
 

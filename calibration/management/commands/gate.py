@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from calibration import gates
+from calibration.evidence import gates
 from labeling.errors import Refused
 from labeling.management.base import VerbCommand
 

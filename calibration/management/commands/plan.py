@@ -7,7 +7,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from calibration import classifiers, planning, printing
+from calibration import classifiers
+from calibration.evidence import planning, printing
 from labeling import references
 from labeling.management.base import VerbCommand
 

@@ -19,7 +19,7 @@ from django.db.models.functions import Coalesce, TruncDate
 from calibration import slices, streams, volumes
 from calibration.errors import EvidenceRefused
 from calibration.models import Classifier, ClassifierVersion, Prediction, PredictionRollup
-from calibration.periods import Days
+from calibration.moves.periods import Days
 from calibration.stats import attribution as stats
 from calibration.stats.attribution import Comparison, Period, PeriodSlice, SliceMovement
 from calibration.stats.tables import ConfusionTable

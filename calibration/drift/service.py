@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from calibration import slices, volumes
-from calibration.calibrations import LEAST_PAIRS, Calibration
+from calibration.drift.calibrations import LEAST_PAIRS, Calibration
+from calibration.drift.watches import Closed, Finding, Place, Seen
 from calibration.models import ClassifierVersion, DriftFlag
 from calibration.stats import drift
 from calibration.stats.drift import MIX_MARGIN, Day, MixDrift
 from calibration.stats.drift import Drift as Side
 from calibration.volumes import Volume
-from calibration.watches import Closed, Finding, Place, Seen
 from labeling.models import Signal
 
 EXPIRES_AFTER = timedelta(days=180)

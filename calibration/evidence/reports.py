@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Protocol, TypeVar
 
-from calibration import classifiers, measuring, pairing, sentences
+from calibration import classifiers
 from calibration.errors import NotComparable
-from calibration.measuring import Bar, Measured, Slice
+from calibration.evidence import measuring, pairing, sentences
+from calibration.evidence.measuring import Bar, Measured, Slice
+from calibration.evidence.pairing import Pairs
 from calibration.models import AgreementReport, Classifier, ClassifierVersion
-from calibration.pairing import Pairs
 from calibration.stats import human, verdicts
 from calibration.stats.estimate import Estimate
 from labeling import references

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from calibration import sentences
+from calibration.evidence import sentences
 
 STATISTICS = ("accuracy", "kappa", "weighted_kappa", "alpha", "ac1", "human_alpha")
 INTERVAL_STATISTICS = ("alpha", "lin", "pearson", "mae", "bias", "human_alpha")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from django.db.models import Exists, OuterRef, Sum
 
-from calibration import measuring, pairing
+from calibration.evidence import measuring, pairing
 from calibration.models import ClassifierVersion, Prediction
 from calibration.stats import intervals, planning
 from labeling.models import DatasetVersion, Signal

@@ -9,10 +9,11 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from calibration import calibrations, service, slices, streams, volumes, watches
+from calibration import slices, streams, volumes
+from calibration.drift import calibrations, service, watches
+from calibration.drift.watches import Finding, Seen
+from calibration.drift.wrongness import bias
 from calibration.models import Classifier, ClassifierVersion, DriftFlag, FlagEvent, Monitor
-from calibration.watches import Finding, Seen
-from calibration.wrongness import bias
 from labeling.models import DatasetVersion
 
 DEFAULT_BY = ["channel", "cohort"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from calibration import measuring, pairing, sentences
 from calibration.errors import NotComparable
-from calibration.measuring import Bar
+from calibration.evidence import measuring, pairing, sentences
+from calibration.evidence.measuring import Bar
+from calibration.evidence.pairing import JointCell
+from calibration.evidence.reports import slices_of
 from calibration.models import ClassifierVersion
-from calibration.pairing import JointCell
-from calibration.reports import slices_of
 from calibration.stats import paired
 from calibration.stats.estimate import Estimate
 from calibration.stats.summary import estimate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from calibration import sentences
+from calibration.evidence import sentences
 
 NAMES = {
     "customers": "Customers",

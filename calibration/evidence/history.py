@@ -11,10 +11,10 @@ from typing import Any
 from django.core.cache import cache
 from django.db.models import Max, Min, Sum
 
-from calibration import measuring, pairing
-from calibration.measuring import Bar, Slice
+from calibration.evidence import measuring, pairing
+from calibration.evidence.measuring import Bar, Slice
+from calibration.evidence.pairing import Cell
 from calibration.models import Classifier, ClassifierVersion, DriftFlag, PredictionRollup
-from calibration.pairing import Cell
 from calibration.stats.estimate import Estimate
 from labeling.models import DatasetVersion
 from labeling.values import Scale

@@ -8,15 +8,16 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
-from calibration import pairing, slices
-from calibration.calibrations import Calibration, closeness, span
+from calibration import slices
+from calibration.drift.calibrations import Calibration, closeness, span
+from calibration.drift.wrongness import bias
+from calibration.evidence import pairing
 from calibration.models import ClassifierVersion, DriftFlag
 from calibration.stats import drift
 from calibration.stats.drift import ALARM, Block, Cell, Drift
 from calibration.stats.estimate import Estimate
 from calibration.stats.intervals import wilson
 from calibration.streams import Answer, Said, day_of
-from calibration.wrongness import bias
 from labeling.models import Signal
 
 LEAST_CALIBRATED = 10

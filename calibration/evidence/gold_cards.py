@@ -6,8 +6,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
-from calibration import measuring, pairing
-from calibration.pairing import VoteGroup
+from calibration.evidence import measuring, pairing
+from calibration.evidence.pairing import VoteGroup
 from calibration.stats.estimate import Estimate
 from labeling.models import DatasetVersion
 from labeling.values import Scale

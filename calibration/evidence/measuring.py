@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from calibration.pairing import Cell, VoteGroup, add_moments
+from calibration.evidence.pairing import Cell, VoteGroup, add_moments
 from calibration.stats import human, moments, multilabel, summary, verdicts
 from calibration.stats.categories import CategoryEstimates
 from calibration.stats.estimate import Estimate

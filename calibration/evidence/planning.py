@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from calibration import measuring, pairing, reports
 from calibration.errors import EvidenceRefused
+from calibration.evidence import measuring, pairing, reports
 from calibration.models import ClassifierVersion
 from calibration.stats import planning
 from calibration.stats.verdicts import Verdict

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 from django.db.models import Count, F, Max
 
-from calibration import pairing
+from calibration.evidence import pairing
+from calibration.evidence.pairing import Cell
 from calibration.models import ClassifierVersion, Monitor, Prediction, Recalibration
-from calibration.pairing import Cell
 from calibration.stats import summary
 from calibration.stats.estimate import Estimate
 from calibration.stats.intervals import wilson

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from django.db import transaction
 
-from calibration import flags, mapping, sampling
+from calibration import sampling
+from calibration.drift import flags, mapping
 from calibration.errors import EvidenceRefused
 from calibration.models import DriftFlag, Recalibration
 from calibration.sampling import Aim

@@ -15,10 +15,11 @@ from typing import Any
 from django.db.models import Count, Q
 from django.db.models.functions import TruncDate
 
-from calibration import attribution, slices, streams, volumes
-from calibration.attribution import MEAN, Measure
-from calibration.history import start_of
+from calibration import slices, streams, volumes
+from calibration.evidence.history import start_of
 from calibration.models import Classifier, ClassifierVersion, Outcome
+from calibration.moves import attribution
+from calibration.moves.attribution import MEAN, Measure
 from calibration.stats import trends as stats
 from calibration.stats.estimate import Estimate
 from calibration.stats.intervals import wilson

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from calibration import charts, printing, sentences
+from calibration.evidence import charts, printing, sentences
 
 Row = dict[str, Any]
 MOST_COLUMNS = 8

@@ -9,12 +9,13 @@ from xml.etree import ElementTree
 
 from django.db import transaction
 
-from calibration import measuring, pairing, policies, reports, sentences, slices
+from calibration import slices
 from calibration.classifiers import version_named
-from calibration.comparing import joint_table
 from calibration.errors import NotComparable
+from calibration.evidence import measuring, pairing, policies, reports, sentences
+from calibration.evidence.comparing import joint_table
+from calibration.evidence.policies import NoWorse, Policy, Rule
 from calibration.models import ClassifierVersion, GateRun
-from calibration.policies import NoWorse, Policy, Rule
 from calibration.stats import intervals, paired, verdicts
 from calibration.stats.estimate import Estimate
 from calibration.stats.multiplicity import holm
