@@ -81,6 +81,8 @@ class Told:
     journey: list[Step]
     sentence: str
     doubtful: bool
+    asked: bool
+    """Whether the reader may still be asked something about it."""
 
     @property
     def of_the_whole(self) -> list[Judged]:
@@ -104,6 +106,7 @@ def read(*, conversation: Conversation, reader: User) -> Told:
         _journey(conversation),
         sentence,
         doubtful,
+        bool(closed),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 from django.utils import timezone
 
-from calibration import voice
+from calibration import tracing, voice
 from calibration.drift import monitoring
 from calibration.evidence import pairing
 
@@ -26,3 +26,9 @@ def store_pairs() -> None:
 def measure_transcriptions() -> None:
     """Count the word errors of new or changed calls, so that no reader waits for it; a repeat finds nothing to do."""
     voice.measure()
+
+
+@shared_task(name="calibration.work_traces")  # type: ignore[untyped-decorator]
+def work_traces() -> None:
+    """Work off the trace requests that wait: large ones, and those whose worker died; a repeat finds nothing to do."""
+    tracing.work_pending()

@@ -1,37 +1,41 @@
 """Receiving traces: a request is written down before it is answered, then worked off into spans, conversations and
-predictions. Worked off twice, or cut off in the middle, it gives the same result."""
+predictions. Worked off twice, at once, or cut off in the middle, it gives the same result."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+import logging
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
-from django.utils.text import slugify
+from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db.models import Count, Exists, OuterRef, QuerySet
 
-from calibration import ingest, rollups
-from calibration.models import Classifier, Span, TraceBatch
-from labeling.errors import Refused
+from calibration import sessions
+from calibration.models import Span, TraceBatch
+from labeling import bulk
 from labeling.formats import otlp, traces
-from labeling.formats.jsonl import Record
-from labeling.models import Conversation, Item, Label, Signal
-from labeling.values import Scale, ValueRefused
+from labeling.models import Conversation
 
 BACKLOG = 2000
 INLINE = 256 * 1024
 """Bodies up to this many bytes are worked off at once: cheaper than a task, and there without a worker."""
+STORED = 500
+COLUMNS = ("parent_id", "project", "name", "kind", "start_ns", "end_ns", "attributes", "resource", "events", "status")
+KEYS = 500
+log = logging.getLogger(__name__)
 
 
 def overloaded() -> bool:
     """Whether so many requests wait that a client should come back later."""
-    return TraceBatch.objects.filter(state=TraceBatch.State.PENDING).order_by("id")[BACKLOG : BACKLOG + 1].exists()
+    return _pending().order_by("id")[BACKLOG : BACKLOG + 1].exists()
 
 
 def accept(*, body: bytes, content_type: str) -> TraceBatch:
     """Write a request down for good; raises otlp.Undecodable where it is not one, and then nothing is stored."""
-    otlp.decode(body, content_type)
+    otlp.check(body, content_type)
     batch = TraceBatch.objects.create(content_type=content_type, body=body)
     if len(body) <= INLINE:
         work(batch_id=batch.id)
@@ -40,196 +44,142 @@ def accept(*, body: bytes, content_type: str) -> TraceBatch:
 
 def work_pending(*, limit: int = 500) -> int:
     """Work off what waits, oldest first; returns how many requests that were."""
-    waiting = TraceBatch.objects.filter(state=TraceBatch.State.PENDING).order_by("id").values_list("id", flat=True)
     done = 0
-    for batch_id in list(waiting[:limit]):
-        work(batch_id=batch_id)
-        done += 1
+    for batch_id in list(_pending().order_by("id").values_list("id", flat=True)[:limit]):
+        done += work(batch_id=batch_id)
     return done
 
 
-def work(*, batch_id: int) -> None:
-    """The spans of one request into the database, and the conversations that they touch anew; all or nothing."""
+def _pending() -> QuerySet[TraceBatch]:
+    return TraceBatch.objects.filter(state=TraceBatch.State.PENDING)
+
+
+def retry_failed() -> int:
+    """Let every request that failed be worked off again, since the reason may be gone; returns how many."""
+    failed = TraceBatch.objects.filter(state=TraceBatch.State.FAILED)
+    return failed.update(state=TraceBatch.State.PENDING, error="")
+
+
+def work(*, batch_id: int) -> bool:
+    """The spans of one request into the database, then the conversations that they touch anew; whether that was done.
+
+    Spans are stored first and for good. What goes wrong afterwards stands on the row: a request that cannot be worked
+    off fails alone and keeps its bytes; one that the database could not take now stays pending.
+    """
     try:
         with transaction.atomic():
-            batch = TraceBatch.objects.select_for_update().filter(id=batch_id, state=TraceBatch.State.PENDING).first()
+            batch = _held(batch_id)
             if batch is None:
-                return
-            touched = _store(otlp.decode(bytes(batch.body), batch.content_type))
-            rebuild(keys=_resolve(touched))
-            TraceBatch.objects.filter(id=batch_id).update(state=TraceBatch.State.DONE, body=b"")
-    except Refused as refused:
-        reasons = "; ".join([refused.message, *(error.message for error in refused.errors[:5])])
-        TraceBatch.objects.filter(id=batch_id).update(state=TraceBatch.State.FAILED, error=reasons)
+                return False
+            projects, trace_ids = _store(otlp.spans(bytes(batch.body), batch.content_type))
+        with transaction.atomic():
+            sessions.hold(projects)
+            if _held(batch_id) is None:
+                return False
+            wrong = sessions.rebuild(keys=sessions.resolve(trace_ids))
+            done = {"state": TraceBatch.State.DONE, "body": b""}
+            failed = {"state": TraceBatch.State.FAILED, "error": "; ".join(wrong[:5])}
+            TraceBatch.objects.filter(id=batch_id).update(**(failed if wrong else done))
+    except (OperationalError, InterfaceError):
+        log.exception("trace request %s stays pending", batch_id)
+        return False
+    except Exception as error:
+        log.exception("trace request %s failed", batch_id)
+        text = f"{type(error).__name__}: {error}"[:1000]
+        TraceBatch.objects.filter(id=batch_id).update(state=TraceBatch.State.FAILED, error=text)
+    return True
 
 
-def _store(spans: Sequence[otlp.Span]) -> set[str]:
-    """Upsert spans by (trace, span); returns the traces that they belong to."""
-    latest = {(span.trace_id, span.span_id): span for span in spans}
-    fields = [
-        "parent_id",
-        "project",
-        "name",
-        "kind",
-        "start_ns",
-        "end_ns",
-        "attributes",
-        "resource",
-        "events",
-        "status",
-    ]
-    rows = [
-        Span(
-            trace_id=span.trace_id[:32],
-            span_id=span.span_id[:16],
-            parent_id=span.parent_id[:16],
-            project=(span.project or "unknown")[:200],
-            name=_clean(span.name)[:300],
-            kind=traces.kind(span)[:40],
-            start_ns=min(span.start_ns, 2**63 - 1),
-            end_ns=min(span.end_ns, 2**63 - 1),
-            attributes=_clean(dict(span.attributes)),
-            resource=_clean(dict(span.resource)),
-            events=_clean(list(span.events)),
-            status=span.status[:10],
+def _held(batch_id: int) -> TraceBatch | None:
+    """The request, unless somebody else works on it or has done so."""
+    waiting = _pending().filter(id=batch_id)
+    return waiting.select_for_update(skip_locked=connection.features.has_select_for_update_skip_locked).first()
+
+
+def _store(spans: Iterable[otlp.Span]) -> tuple[set[str], set[str]]:
+    """Upsert spans by (trace, span), some hundred at a time; returns the projects and traces that they belong to."""
+    projects: set[str] = set()
+    trace_ids: set[str] = set()
+    for part in bulk.parts(spans, STORED):
+        latest = {_identifiers(span): span for span in part}
+        rows = [_row(span) for _, span in sorted(latest.items())]
+        Span.objects.bulk_create(
+            rows, update_conflicts=True, unique_fields=["trace_id", "span_id"], update_fields=list(COLUMNS)
         )
-        for span in latest.values()
-    ]
-    Span.objects.bulk_create(
-        rows, update_conflicts=True, unique_fields=["trace_id", "span_id"], update_fields=fields, batch_size=500
+        projects |= {row.project for row in rows}
+        trace_ids |= {row.trace_id for row in rows}
+    return projects, trace_ids
+
+
+def _identifiers(span: otlp.Span) -> tuple[str, str]:
+    return clean(span.trace_id)[:32], clean(span.span_id)[:16]
+
+
+def _row(span: otlp.Span) -> Span:
+    trace_id, span_id = _identifiers(span)
+    return Span(
+        trace_id=trace_id,
+        span_id=span_id,
+        parent_id=clean(span.parent_id)[:16],
+        project=(clean(span.project) or "unknown")[:100],
+        name=clean(span.name)[:300],
+        kind=clean(traces.kind(span))[:40],
+        start_ns=min(max(span.start_ns, 0), 2**63 - 1),
+        end_ns=min(max(span.end_ns, 0), 2**63 - 1),
+        attributes=clean(dict(span.attributes)),
+        resource=clean(dict(span.resource)),
+        events=clean(list(span.events)),
+        status=clean(span.status)[:10],
     )
-    return {row.trace_id for row in rows}
 
 
-def _clean(value: Any) -> Any:
-    """PostgreSQL stores no NUL: it becomes the replacement character, and nothing else is lost."""
+def clean(value: Any) -> Any:
+    """What both databases can keep: no NUL and no half of a surrogate pair in a text, no number that is none."""
     if isinstance(value, str):
-        return value.replace("\x00", "\ufffd")
+        if value.isascii():
+            return value.replace("\x00", "\ufffd") if "\x00" in value else value
+        return value.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
     if isinstance(value, dict):
-        return {_clean(key): _clean(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_clean(inner) for inner in value]
+        return {clean(str(key)): clean(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean(inner) for inner in value]
     return value
 
 
-def _resolve(trace_ids: Iterable[str]) -> set[str]:
-    """Where each trace belongs, now that more of it is known; returns the conversations to build, old and new."""
-    touched: set[str] = set()
-    for trace_id, rows in _by_trace(Span.objects.filter(trace_id__in=list(trace_ids))).items():
-        session = traces.context([_plain(row) for row in rows]).session
-        key = f"{rows[0].project}:{session or trace_id}"[:200]
-        touched |= {row.conversation_key for row in rows if row.conversation_key} | {key}
-        Span.objects.filter(trace_id=trace_id).exclude(conversation_key=key).update(conversation_key=key)
-    return touched
+def rebuild_since(*, since: datetime) -> tuple[int, list[str]]:
+    """Build every conversation anew whose spans came in at `since` or later; the result is the same again.
 
-
-def rebuild(*, keys: Iterable[str]) -> None:
-    """The conversations of these keys from all their spans, and the predictions of the evaluators among them."""
-    for key in sorted(keys):
-        by_trace = _by_trace(Span.objects.filter(conversation_key=key))
-        if not by_trace:
-            _forget(key)
-            continue
-        plain = {trace_id: [_plain(row) for row in rows] for trace_id, rows in by_trace.items()}
-        row = traces.conversation(key, next(iter(by_trace.values()))[0].project, plain)
-        if not row["turns"]:
-            continue  # spans without words stay in the trace view alone
-        ingest.conversations(records=[Record(1, row)])
-        every = [span for spans in plain.values() for span in spans]
-        found = list(_predictions(key, traces.evaluations(every)))
-        if found:
-            ingest.predictions(records=[Record(number, row) for number, row in enumerate(found, 1)])
-
-
-def rebuild_since(*, since: datetime) -> int:
-    """Build every conversation anew whose spans came in at `since` or later; the result is the same again."""
+    Returns how many there were, and what was wrong with which.
+    """
     work_pending()
-    keys = set(Span.objects.filter(received_at__gte=since).values_list("conversation_key", flat=True)) - {""}
-    rebuild(keys=keys)
-    return len(keys)
+    came = Span.objects.filter(received_at__gte=since).exclude(conversation_key="")
+    keys = sorted(set(came.values_list("conversation_key", flat=True)))
+    wrong: list[str] = []
+    for part in bulk.parts(keys, KEYS):
+        with transaction.atomic():
+            sessions.hold(set(Span.objects.filter(conversation_key__in=part).values_list("project", flat=True)))
+            again = Span.objects.filter(conversation_key__in=part).values_list("trace_id", flat=True).distinct()
+            wrong += sessions.rebuild(keys=sessions.resolve(list(again)) | set(part))
+    return len(keys), wrong
 
 
-def _by_trace(rows: Iterable[Span]) -> dict[str, list[Span]]:
-    grouped: dict[str, list[Span]] = defaultdict(list)
-    for row in rows:
-        grouped[row.trace_id].append(row)
-    return grouped
+@dataclass(frozen=True, slots=True)
+class Inbox:
+    """What came in and has not become a conversation: requests that wait, that failed, and traces without words."""
+
+    spans: int
+    waiting: int
+    failed: Sequence[TraceBatch]
+    wordless: Sequence[dict[str, Any]]
 
 
-def _plain(row: Span) -> otlp.Span:
-    return otlp.Span(
-        trace_id=row.trace_id,
-        span_id=row.span_id,
-        parent_id=row.parent_id,
-        name=row.name,
-        start_ns=row.start_ns,
-        end_ns=row.end_ns,
-        project=row.project,
-        attributes=row.attributes,
-        resource=row.resource,
-        events=row.events,
-        status=row.status,
-    )
-
-
-def _forget(key: str) -> None:
-    """A conversation whose spans turned out to belong elsewhere goes, unless somebody has used it already."""
-    conversation = Conversation.objects.filter(external_id=key).first()
-    if conversation is None or conversation.gold_rows.exists():
-        return
-    if (
-        Item.objects.filter(conversation=conversation).exists()
-        or Label.objects.filter(conversation=conversation).exists()
-    ):
-        return
-    with rollups.moving([conversation.id]):
-        conversation.predictions.all().delete()
-    conversation.delete()
-
-
-def _predictions(key: str, found: Sequence[traces.Evaluation]) -> Iterator[dict[str, Any]]:
-    """Evaluations of known signals as rows in the contract's form; one each evaluator and version, the latest counts."""
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for evaluation in found:
-        slug = slugify(evaluation.name)[:120]
-        signal = _signal_of(slug)
-        if signal is None:
-            continue
-        value = _value(Scale.of(signal), evaluation)
-        if value is None:
-            continue
-        row = {
-            "conversation": key,
-            "turn": None,
-            "classifier": slug,
-            "version": evaluation.version,
-            "signal": signal.slug,
-            "value": value,
-            "rationale": evaluation.explanation,
-        }
-        if evaluation.score is not None:
-            row["score"] = evaluation.score
-        rows[slug, evaluation.version] = row
-    yield from rows.values()
-
-
-def _signal_of(slug: str) -> Signal | None:
-    """The signal that an evaluator scores: its classifier's, else the one of the same name, for whole conversations."""
-    classifier = Classifier.objects.filter(slug=slug).select_related("signal").first()
-    signal = classifier.signal if classifier else Signal.objects.filter(slug=slug).first()
-    return signal if signal is not None and signal.unit == Signal.Unit.CONVERSATION else None
-
-
-def _value(scale: Scale, evaluation: traces.Evaluation) -> Any:
-    """The evaluation's answer on the signal's scale; None where the scale does not have it."""
-    candidates: list[Any] = [evaluation.score] if scale.kind == "interval" else []
-    if evaluation.label is not None:
-        same = [value for value in scale.values if value.lower() == evaluation.label.strip().lower()]
-        candidates += [[value] for value in same] if scale.kind == "multilabel" else same
-    for candidate in candidates:
-        try:
-            scale.encode(candidate)
-        except ValueRefused:
-            continue
-        return candidate
-    return None
+def inbox(*, most: int = 50) -> Inbox:
+    """The newest first of each, at most `most`."""
+    failed = TraceBatch.objects.filter(state=TraceBatch.State.FAILED).defer("body").order_by("-id")
+    home = Conversation.objects.filter(external_id=OuterRef("conversation_key"))
+    newest = Span.objects.order_by("-id").values("id")[: 100 * most]
+    alone = Span.objects.filter(id__in=newest).exclude(Exists(home)).values("trace_id", "project")
+    wordless = alone.annotate(spans=Count("id")).order_by("-spans")[:most]
+    return Inbox(Span.objects.count(), _pending().count(), list(failed[:most]), [dict(one) for one in wordless])

@@ -14,6 +14,7 @@ from calibration.views import moves as move_pages
 from calibration.views import outcomes as outcome_pages
 from calibration.views import overview, reports
 from calibration.views import queues as queue_pages
+from calibration.views import traces as trace_pages
 from calibration.views import voice as voice_pages
 
 pages: list[URLPattern] = [
@@ -51,6 +52,9 @@ pages: list[URLPattern] = [
     path("voice/", voice_pages.voice, name="voice"),
     path("voice/measure/", voice_pages.measure, name="voice-measure"),
     path("journeys/<path:customer>/", journey_pages.journey, name="journey"),
+    path("traces/", trace_pages.traces, name="traces"),
+    path("traces/retry/", trace_pages.retry, name="traces-retry"),
+    path("traces/<str:trace_id>/", trace_pages.trace, name="trace"),
     path("conversations/", conversation_pages.conversations, name="conversations"),
     path("conversations/<path:external_id>/", conversation_pages.conversation, name="conversation"),
 ]

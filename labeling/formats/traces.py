@@ -7,6 +7,7 @@ give the same conversation. What cannot be resolved is `unknown`, never dropped.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,10 @@ ASKED = ("query", "question", "q", "query_str", "input", "user_input", "message"
 ANSWERED = ("response", "answer", "output", "text", "result", "content", "message")
 ROLES = {"user": "customer", "human": "customer", "customer": "customer", "assistant": "agent", "ai": "agent", "agent": "agent",
          "model": "agent", "system": "system", "developer": "system", "tool": "tool", "function": "tool"}  # fmt: skip
+UNPINNED = "unpinned"
+"""The version of an evaluator that does not say which model or prompt answered: reports call it out."""
+NO_VERSION = re.compile(r"[\s@/]+")
+MOST_TURNS = 2000
 NUMBERED = re.compile(r"\.(\d+)\.message\.(role|content)$")
 YEARS = (2000, 2090)
 
@@ -65,8 +70,10 @@ class Evaluation:
 
     @property
     def version(self) -> str:
-        """The pin as a version name; `unpinned` when model or prompt is missing."""
-        return f"{self.model}+{self.prompt_version}" if self.model and self.prompt_version else "unpinned"
+        """The pin as a version name, which has no spaces, @ or /; `unpinned` when model or prompt is missing."""
+        if not self.model or not self.prompt_version:
+            return UNPINNED
+        return NO_VERSION.sub("-", f"{self.model}+{self.prompt_version}")[:120]
 
 
 def context(spans: Sequence[Span]) -> Context:
@@ -137,10 +144,10 @@ def conversation(key: str, project: str, traces: Mapping[str, Sequence[Span]]) -
     started = started_at(every)
     row: dict[str, Any] = {
         "id": key,
-        "source": project or "unknown",
-        "channel": next((found.channel for found in contexts if found.channel), "unknown"),
-        "cohort": next((found.cohort for found in contexts if found.cohort), "unknown"),
-        "customer": next((found.user for found in contexts if found.user), ""),
+        "source": (project or "unknown")[:100],
+        "channel": next((found.channel for found in contexts if found.channel), "unknown")[:60],
+        "cohort": next((found.cohort for found in contexts if found.cohort), "unknown")[:200],
+        "customer": next((found.user for found in contexts if found.user), "")[:200],
         "turns": turns(ordered),
         "metadata": {"traces": sorted(traces)},
     }
@@ -169,7 +176,7 @@ def _moment(nanoseconds: int) -> datetime | None:
 
 
 def turns(traces: Sequence[Sequence[Span]]) -> list[dict[str, Any]]:
-    """What was said, in order of time, without what each call resends of the history."""
+    """What was said, in order of time, without what each call resends of the history; at most the first MOST_TURNS."""
     said: list[dict[str, Any]] = []
     for spans in traces:
         ordered = sorted(spans, key=lambda span: (span.start_ns, span.span_id))
@@ -177,6 +184,8 @@ def turns(traces: Sequence[Sequence[Span]]) -> list[dict[str, Any]]:
         spoken = [(span, heard, answer) for span, heard, answer in calls if heard or answer]
         for span, heard, answer in spoken or list(_plain_exchange(ordered)):
             _extend(said, heard, answer, span)
+            if len(said) >= MOST_TURNS:
+                return said[:MOST_TURNS]
     return said
 
 
@@ -232,6 +241,11 @@ def _plain_exchange(ordered: Sequence[Span]) -> Iterator[tuple[Span, list[tuple[
             yield span, [("customer", heard)] if heard else [], [("agent", answer)] if answer else []
 
 
+def answer(span: Span) -> str:
+    """What a span gave: its output, or what was heard in it."""
+    return _text(span.attributes, OUTPUT, ANSWERED) or str(span.attributes.get("transcript") or "")
+
+
 def _text(attributes: Mapping[str, Any], names: Sequence[str], keys: Sequence[str]) -> str:
     for name in names:
         value = attributes.get(name)
@@ -285,7 +299,7 @@ def evaluations(spans: Iterable[Span]) -> list[Evaluation]:
             Evaluation(
                 name=str(given["gen_ai.evaluation.name"]),
                 label=None if label in (None, "") else str(label),
-                score=float(score) if isinstance(score, int | float) else None,
+                score=float(score) if isinstance(score, int | float) and math.isfinite(score) else None,
                 explanation=str(given.get("gen_ai.evaluation.explanation", "")),
                 target_span=str(given.get("gen_ai.evaluation.target_span_id", "")),
                 model=str(given.get("gen_ai.request.model") or given.get("llm.model_name") or ""),

@@ -5,19 +5,22 @@ from __future__ import annotations
 import gzip
 import json
 import random
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import call_command
+from django.db import DataError, OperationalError
 from django.test import Client
 
-from calibration import tracing
+from calibration import chains, tasks, tracing
 from calibration.models import Prediction, Span, TraceBatch
 from labeling import tokens
 from labeling.formats import otlp
 from labeling.models import Conversation
 from tests.labeling.test_traces_format import START, bodies
-from tests.make import make_signal, make_user
+from tests.make import make_queue, make_signal, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -156,7 +159,7 @@ def test_a_rebuild_gives_the_same_again(client: Client, secret: str) -> None:
         content_type=otlp.JSON,
     )
     before = stored()
-    assert tracing.rebuild_since(since=Span.objects.get().received_at) == 1
+    assert tracing.rebuild_since(since=Span.objects.get().received_at) == (1, [])
     assert stored() == before
 
 
@@ -196,3 +199,165 @@ def test_each_path_takes_each_key_and_no_stranger(client: Client, secret: str, p
     assert client.post(path, data=body, content_type=otlp.JSON, headers={"X-Api-Key": secret}).status_code == 200
     _, reader = tokens.make(user=make_user(role="engineer"), name="reader", scopes=["read"])
     assert post(client, body, secret=reader, content_type=otlp.JSON, path=path).status_code == 403
+
+
+def test_a_worker_that_dies_between_spans_and_conversations_loses_and_doubles_nothing(
+    client: Client, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(**_: Any) -> None:
+        raise OperationalError("the server closed the connection")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tracing.sessions, "rebuild", dies)
+        body = otlp_json({"id": 1, "attributes": {"session.id": "s1", "input.value": "Hi"}})
+        assert post(client, body, secret=secret, content_type=otlp.JSON).status_code == 200
+    assert (Span.objects.count(), Conversation.objects.count()) == (1, 0)
+    assert TraceBatch.objects.get().state == TraceBatch.State.PENDING
+    tasks.work_traces()
+    tasks.work_traces()
+    assert (Span.objects.count(), Conversation.objects.count()) == (1, 1)
+    assert TraceBatch.objects.get().state == TraceBatch.State.DONE
+
+
+def test_a_request_that_cannot_be_worked_off_fails_alone_and_can_be_tried_again(
+    client: Client, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracing, "INLINE", 0)
+    for number in (1, 2):
+        body = otlp_json(
+            {"id": number, "trace": number, "attributes": {"session.id": f"s{number}", "input.value": "Hi"}}
+        )
+        post(client, body, secret=secret, content_type=otlp.JSON)
+    real = tracing.sessions._rebuild
+
+    def fails(key: str) -> None:
+        if key == "shop:s1":
+            raise DataError("too long")
+        real(key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tracing.sessions, "_rebuild", fails)
+        tracing.work_pending()
+    failed = TraceBatch.objects.get(state=TraceBatch.State.FAILED)
+    assert failed.error == "shop:s1: too long" and bytes(failed.body)
+    assert [row[0] for row in stored()] == ["shop:s2"]
+    told = StringIO()
+    call_command("conversations", "--from-traces", "--since", "2026-01-01", "--retry", stdout=told)
+    assert told.getvalue().splitlines() == ["1 failed requests taken once more", "2 conversations built"]
+    assert [row[0] for row in stored()] == ["shop:s1", "shop:s2"]
+
+
+def test_what_no_database_keeps_is_cleaned_and_nothing_else_is_lost(client: Client, secret: str) -> None:
+    said = {"session.id": "s\x001", "input.value": "Hi\x00 \ud83d", "score": float("nan"), "channel": "c" * 200}
+    body = otlp_json({"id": 1, "attributes": said}, project="sh\x00op")
+    assert post(client, body, secret=secret, content_type=otlp.JSON).status_code == 200
+    [conversation] = Conversation.objects.all()
+    assert (conversation.turns[0]["text"], conversation.channel) == ("Hi\ufffd ?", "c" * 60)
+    assert Span.objects.get().attributes["score"] == "nan"
+
+
+@pytest.mark.parametrize("start", [0, 10**18 * 4733, -(10**30), 2**70], ids=["1970", "2120", "negative", "too large"])
+def test_a_clock_that_cannot_be_believed_gives_no_time(client: Client, secret: str, start: int) -> None:
+    document = json.loads(otlp_json({"id": 1, "attributes": {"session.id": "s", "input.value": "Hi"}}))
+    document["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["startTimeUnixNano"] = str(start)
+    assert post(client, json.dumps(document).encode(), secret=secret, content_type=otlp.JSON).status_code == 200
+    [conversation] = Conversation.objects.all()
+    assert conversation.started_at is None and "clock" in conversation.metadata
+
+
+def test_a_session_that_never_ends_is_read_up_to_a_limit(
+    client: Client, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracing.sessions, "MOST_SPANS", 3)
+    for number in range(1, 6):
+        said = {"session.id": "s", "input.value": f"Question {number}"}
+        post(
+            client,
+            otlp_json({"id": number, "trace": number, "attributes": said}),
+            secret=secret,
+            content_type=otlp.JSON,
+        )
+    [conversation] = Conversation.objects.all()
+    assert [turn["text"] for turn in conversation.turns] == ["Question 1", "Question 2", "Question 3"]
+    assert conversation.metadata["spans"] == "the session goes on: this is its first 3 spans"
+    assert Span.objects.count() == 5
+
+
+def test_very_many_cohorts_come_in_and_are_kept(client: Client, secret: str) -> None:
+    spans = [
+        {"id": number, "trace": number, "attributes": {"cohort": f"co-{number}", "input.value": "Hi"}}
+        for number in range(1, 301)
+    ]
+    assert post(client, otlp_json(*spans), secret=secret, content_type=otlp.JSON).status_code == 200
+    assert Conversation.objects.values("cohort").distinct().count() == 300
+
+
+def test_an_evaluators_version_is_its_pin(client: Client, secret: str) -> None:
+    make_signal("sentiment")
+    judged = {
+        "session.id": "s", "input.value": "Hi", "gen_ai.evaluation.name": "sentiment",
+        "gen_ai.evaluation.score.label": "negative", "gen_ai.request.model": "openai/gpt 4@x",
+        "gen_ai.prompt.template.version": "7",
+    }  # fmt: skip
+    said = {"id": 1, "attributes": {"session.id": "s", "input.value": "Hi"}}
+    post(client, otlp_json(said, {"id": 2, "attributes": judged}), secret=secret, content_type=otlp.JSON)
+    version = Prediction.objects.select_related("version__classifier").get().version
+    assert (str(version), version.model) == ("sentiment@openai-gpt-4-x+7", "openai/gpt 4@x")
+    assert version.parameters == {"prompt_version": "7"}
+
+
+def agent_spans() -> list[dict[str, Any]]:
+    """An agent's turn: a planner that asks a tool, and an evaluator that judges the planner."""
+    return [
+        {"id": 1, "attributes": {"session.id": "s", "gen_ai.span.kind": "AGENT", "input.value": "Where is it?",
+                                 "output.value": "On its way."}},
+        {"id": 2, "parent": 1, "attributes": {"gen_ai.span.kind": "TOOL", "output.value": "shipped", "session.id": "s"}},
+        {"id": 3, "parent": 1, "attributes": {
+            "session.id": "s", "gen_ai.evaluation.name": "groundedness", "gen_ai.evaluation.score.value": 0.5,
+            "gen_ai.evaluation.target_span_id": f"{1:016x}"}},
+    ]  # fmt: skip
+
+
+def test_the_conversation_shows_its_chain_and_calls_out_what_is_no_prediction(client: Client, secret: str) -> None:
+    document = json.loads(otlp_json(*agent_spans()))
+    for span, sent in zip(document["resourceSpans"][0]["scopeSpans"][0]["spans"], agent_spans(), strict=True):
+        span["parentSpanId"] = f"{sent['parent']:016x}" if "parent" in sent else ""
+    post(client, json.dumps(document).encode(), secret=secret, content_type=otlp.JSON)
+    chain = chains.of_conversation("shop:s")
+    assert chain is not None
+    assert [(step.kind, step.depth, step.gave) for step in chain.steps] == [
+        ("agent", 0, "On its way."), ("tool", 1, "shipped"),
+    ]  # fmt: skip
+    [verdict] = chain.steps[0].verdicts
+    assert (verdict.label, verdict.unpinned) == ("0.5", True)
+    client.force_login(make_user(role="engineer"))
+    page = client.get("/conversations/shop:s/").content.decode()
+    assert "unpinned" in page and "no signal or classifier is called groundedness" in page
+
+
+def test_traces_without_words_have_a_page_and_failed_requests_a_reason(client: Client, secret: str) -> None:
+    post(
+        client, otlp_json({"id": 1, "attributes": {"gen_ai.span.kind": "TOOL"}}), secret=secret, content_type=otlp.JSON
+    )
+    TraceBatch.objects.create(content_type=otlp.JSON, body=b"{}", state=TraceBatch.State.FAILED, error="too odd")
+    assert client.get("/traces/").status_code == 302
+    client.force_login(make_user(role="reviewer"))
+    assert client.get("/traces/").status_code == 403
+    assert client.post("/traces/retry/").status_code == 403
+    client.force_login(make_user(role="engineer"))
+    page = client.get("/traces/").content.decode()
+    assert "too odd" in page and f"{1:032x}" in page
+    assert "Nothing was said" in client.get(f"/traces/{1:032x}/").content.decode()
+    assert client.get("/traces/nonesuch/").status_code == 404
+    assert client.post("/traces/retry/").status_code == 302
+    assert not TraceBatch.objects.filter(state=TraceBatch.State.FAILED).exists()
+
+
+def test_who_may_still_label_it_sees_no_chain(client: Client, secret: str) -> None:
+    post(client, otlp_json(*agent_spans()), secret=secret, content_type=otlp.JSON)
+    reviewer = make_user(role="engineer")
+    signal = make_signal("sentiment")
+    make_queue(signals=[signal], members=[reviewer], conversations=[Conversation.objects.get()])
+    client.force_login(reviewer)
+    assert "Step by step" not in client.get("/conversations/shop:s/").content.decode()
+    assert client.get(f"/traces/{1:032x}/").status_code == 302
