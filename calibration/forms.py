@@ -48,7 +48,7 @@ class QueueForm(forms.Form):
     """What to draw. Filled from the address too, so that other pages can link to a queue that is nearly drawn."""
 
     signal = SignalsField(
-        Signal.objects.all(),
+        Signal.objects.filter(measured=False),
         to_field_name="slug",
         widget=forms.CheckboxSelectMultiple,
         label="Signals",

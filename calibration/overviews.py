@@ -89,7 +89,8 @@ class Task:
 
 def classifiers() -> list[Entry]:
     """Every classifier, those of one signal together."""
-    found = list(Classifier.objects.select_related("signal").order_by("signal__slug", "slug"))
+    judged = Classifier.objects.filter(signal__measured=False)
+    found = list(judged.select_related("signal").order_by("signal__slug", "slug"))
     gold = newest_gold()
     flags = _open_flags()
     served = versions_in_service(found)

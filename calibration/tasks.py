@@ -6,8 +6,10 @@ from celery import shared_task
 from django.utils import timezone
 
 from calibration import tracing, voice
-from calibration.drift import monitoring
+from calibration.drift import canaries, monitoring
 from calibration.evidence import pairing
+from calibration.models import CanarySet
+from labeling.errors import Conflict
 
 
 @shared_task(name="calibration.evaluate_monitors")  # type: ignore[untyped-decorator]
@@ -32,3 +34,20 @@ def measure_transcriptions() -> None:
 def work_traces() -> None:
     """Work off the trace requests that wait: large ones, and those whose worker died; a repeat finds nothing to do."""
     tracing.work_pending()
+
+
+@shared_task(name=canaries.TASK)  # type: ignore[untyped-decorator]
+def score_canary_set(set_id: int) -> None:
+    """Score the rounds of one set that wait; while another worker holds one, that worker does it."""
+    found = CanarySet.objects.filter(id=set_id).select_related("version__classifier__signal").first()
+    if found is not None:
+        try:
+            canaries.work(canary_set=found)
+        except Conflict:
+            return
+
+
+@shared_task(name="calibration.open_canary_rounds")  # type: ignore[untyped-decorator]
+def open_canary_rounds() -> None:
+    """Open the rounds that are due, and take up those that were left lying; a repeat finds nothing to do."""
+    canaries.open_due(now=timezone.now())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from calibration.api import agreement, bulk, classifiers, conversations, drift, evals, moves, queues, traces
+from calibration.api import agreement, bulk, canaries, classifiers, conversations, drift, evals, moves, queues, traces
+from calibration.views import canaries as canary_pages
 from calibration.views import conversations as conversation_pages
 from calibration.views import datasets as dataset_pages
 from calibration.views import drift as drift_pages
@@ -23,6 +24,8 @@ pages: list[URLPattern] = [
     path("classifiers/<str:slug>/", reports.report, name="report"),
     path("classifiers/<str:slug>/history/", reports.report_history, name="report-history"),
     path("classifiers/<str:slug>/items/", reports.conversations_behind, name="report-items"),
+    path("classifiers/<str:slug>/canaries/", canary_pages.index, name="canaries"),
+    path("classifiers/<str:slug>/canaries/change/", canary_pages.change, name="canaries-change"),
     path("classifiers/<str:slug>/compare/", reports.compare, name="compare"),
     path("classifiers/<str:slug>/keep/", reports.keep, name="report-save"),
     path("reports/<int:report_id>/", reports.kept_report, name="kept-report"),
@@ -92,6 +95,10 @@ api: list[URLPattern] = [
     path("drift/<int:flag_id>/", drift.OneFlag.as_view()),
     path("drift/<int:flag_id>/acknowledge/", drift.Acknowledge.as_view()),
     path("drift/<int:flag_id>/dismiss/", drift.Dismiss.as_view()),
+    path("drift/<int:flag_id>/resolve/", drift.Resolve.as_view()),
     path("drift/<int:flag_id>/recalibrate/", drift.Recalibrate.as_view()),
     path("classifiers/<str:slug>/versions/", classifiers.Versions.as_view()),
+    path("classifiers/<str:slug>/versions/<str:version>/canaries/", canaries.Canaries.as_view()),
+    path("classifiers/<str:slug>/versions/<str:version>/canaries/score/", canaries.Score.as_view()),
+    path("classifiers/<str:slug>/versions/<str:version>/canaries/rounds/", canaries.Rounds.as_view()),
 ]

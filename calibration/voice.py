@@ -11,7 +11,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from itertools import zip_longest
 from typing import Any
 
@@ -35,6 +35,7 @@ KEPT_FOR = 24 * 3600
 MOST_MISTAKES = 30
 KEPT_MISTAKES = 300
 DIMENSIONS = ("provider", "channel", "cohort", "month")
+CORE = ("channel", "cohort")
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +236,29 @@ _COLUMNS = (
     "provider", "conversation__channel", "conversation__cohort", "conversation__started_at", "words", "substitutions",
     "insertions", "deletions", "characters", "character_errors",
 )  # fmt: skip
+
+
+def providers() -> list[str]:
+    """Every recogniser, with its version, of which a call is measured."""
+    return sorted(_current().order_by().values_list("provider", flat=True).distinct())
+
+
+def dated_rates() -> list[tuple[str, str, str, dict[str, Any], datetime, float]]:
+    """(provider, channel, cohort, attributes, start, word error rate up to 1) of every measured call that has a time."""
+    columns = ("provider", "conversation__channel", "conversation__cohort", "conversation__attributes")
+    counts = ("conversation__started_at", "substitutions", "insertions", "deletions", "words")
+    rows = _current().filter(conversation__started_at__isnull=False).values_list(*columns, *counts)
+    return [(*place, at, min((s + i + d) / n, 1.0)) for *place, at, s, i, d, n in rows.iterator(chunk_size=5000)]
+
+
+def mistakes_of(*, provider: str, part: Mapping[str, str], since: str | None) -> Iterable[list[list[Any]]]:
+    """What was misheard in each call of a recogniser in a slice, from a day on."""
+    calls = _current().filter(provider=provider)
+    if since:
+        calls = calls.filter(conversation__started_at__date__gte=date.fromisoformat(since))
+    for name, value in part.items():
+        calls = calls.filter(**{f"conversation__{name if name in CORE else f'attributes__{name}'}": value})
+    return calls.values_list("mistakes", flat=True).iterator(chunk_size=2000)
 
 
 def _current() -> QuerySet[Transcription]:

@@ -145,6 +145,7 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR / "beat-schedule")
 CELERY_BEAT_SCHEDULE = {
     "evaluate-monitors": {"task": "calibration.evaluate_monitors", "schedule": 15 * 60.0},
+    "open-canary-rounds": {"task": "calibration.open_canary_rounds", "schedule": 30 * 60.0},
     "store-pairs": {"task": "calibration.store_pairs", "schedule": 5 * 60.0},
     # Expires before the next one comes, so that a worker that was busy finds one of them, not a hundred.
     "work-traces": {"task": "calibration.work_traces", "schedule": 5.0, "options": {"expires": 5.0}},

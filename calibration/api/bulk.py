@@ -27,7 +27,7 @@ Counts = inline_serializer(
 )
 
 
-class _Body:
+class Body:
     """The request's body as it arrives, past Django's limit for bodies that are read into memory.
 
     A body that ends before the length that was announced is refused: its last rows would be missing unnoticed.
@@ -67,7 +67,7 @@ class Bulk(APIView):
 
     def load(self, request: Request) -> Response:
         partial = request.query_params.get("partial", "").lower() in ("1", "true", "yes")
-        loaded = type(self).verb(records=jsonl.records(_Body(request), total_limit=LIMIT), partial=partial)
+        loaded = type(self).verb(records=jsonl.records(Body(request), total_limit=LIMIT), partial=partial)
         answer: dict[str, Any] = loaded.as_dict()
         if partial:
             answer |= {"refused": loaded.refused, "errors": [error.as_dict() for error in loaded.errors]}

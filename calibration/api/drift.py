@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from calibration.drift import flags, monitoring, recalibration
+from calibration.drift import causes, flags, monitoring, recalibration
 from calibration.models import DriftFlag
 from labeling.models import User
 from labeling.sampling import people_named
@@ -36,13 +36,17 @@ class OneFlagSerializer(FlagSerializer):
     """A flag with its history and its recalibration."""
 
     history = serializers.SerializerMethodField()
+    causes = serializers.SerializerMethodField()
     recalibration = serializers.SerializerMethodField()
 
     class Meta(FlagSerializer.Meta):
-        fields = (*FlagSerializer.Meta.fields, "history", "recalibration")  # type: ignore[assignment]
+        fields = (*FlagSerializer.Meta.fields, "causes", "history", "recalibration")  # type: ignore[assignment]
 
     def get_history(self, flag: DriftFlag) -> list[dict[str, Any]]:
         return flags.history(flag)
+
+    def get_causes(self, flag: DriftFlag) -> list[dict[str, Any]]:
+        return [cause.as_dict() for cause in causes.of(flag)]
 
     def get_recalibration(self, flag: DriftFlag) -> dict[str, Any] | None:
         found = recalibration.of(flag)
@@ -133,6 +137,17 @@ class Dismiss(APIView):
     def post(self, request: Request, flag_id: int) -> Response:
         reason = given(ReasonSerializer, request)["reason"]
         return told(flags.dismiss(flag=flags.get(flag_id), by=who(request), reason=reason))
+
+
+class Resolve(APIView):
+    """What it told of was mended in another way than by a recalibration; needs a note that says how."""
+
+    scope = "ingest"
+
+    @extend_schema(operation_id="drift_resolve", request=NoteSerializer, responses=OneFlagSerializer)
+    def post(self, request: Request, flag_id: int) -> Response:
+        note = given(NoteSerializer, request)["note"]
+        return told(flags.resolve(flag=flags.get(flag_id), by=who(request), note=note))
 
 
 class Recalibrate(APIView):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -15,6 +15,16 @@ STEPS = ("Slices", "Top-up queue", "Fit", "Validate", "Promote")
 NOTABLE = 0.02
 """A share that is less than two points wrong is not said to cost anything."""
 Kind = DriftFlag.Kind
+UNKNOWN_COST = {
+    Kind.MIX: "population or classifier: labels would tell",
+    Kind.ASR: "what is scored from these transcripts may be wrong",
+}
+WATCHED = {
+    Kind.AGREEMENT: "agreement",
+    Kind.HUMAN: "agreement among people",
+    Kind.SILENT_CHANGE: "answers to canaries",
+    Kind.ASR: "word error rate",
+}
 
 
 def inbox(flags: Sequence[DriftFlag], *, watched: int) -> str:
@@ -29,7 +39,7 @@ def inbox(flags: Sequence[DriftFlag], *, watched: int) -> str:
         where = f" on {slices.words(clearest.slice)}" if clearest.slice else ""
         lead = f"{count[:-1]}: " if len(flags) == 1 else f"{count} The clearest: "
         return f"{lead}{what[0].lower() if not what.startswith('“') else '“'}{what[1:]}{where} ({clearest.version})."
-    worst = max(costly, key=lambda flag: abs(flag.severity["bias"]))
+    worst = max(costly, key=lambda flag: abs(amount(flag) or 0.0))
     since = f" since {day(worst.since, beside=worst.raised_at)}" if worst.since else ""
     many = (
         f"{NUMBERS[len(costly)] if len(costly) < len(NUMBERS) else len(costly)} cost"
@@ -40,9 +50,15 @@ def inbox(flags: Sequence[DriftFlag], *, watched: int) -> str:
     return f"{count} {many} {first}: {cost(worst, place=True)}{since}."
 
 
+def amount(flag: DriftFlag) -> float | None:
+    """How far off: from people, or for a silent change from what the version said before."""
+    found = flag.severity.get("shift" if flag.kind == Kind.SILENT_CHANGE else "bias")
+    return None if found is None else float(found)
+
+
 def _costs(flag: DriftFlag) -> bool:
     """Whether a published number is shown to be wrong: by two points or more, and not by chance."""
-    bias, low, high = (flag.severity.get(name) for name in ("bias", "low", "high"))
+    bias, low, high = amount(flag), flag.severity.get("low"), flag.severity.get("high")
     known = low is not None and high is not None and (low > 0 or high < 0)
     return bias is not None and known and abs(bias) >= NOTABLE
 
@@ -60,6 +76,12 @@ def headline(flag: DriftFlag) -> str:
         if was is not None and now is not None:
             verb = "rose" if now > was else "fell"
             return f"“{evidence['category']}” {verb} from {100 * was:.0f} to {100 * now:.0f} % of the answers"
+    if flag.kind == Kind.SILENT_CHANGE and evidence.get("flips", {}).get("value") is not None:
+        noise = evidence.get("calibrated", {}).get("value") or 0.0
+        return f"{100 * evidence['flips']['value']:.0f} % of canaries are answered differently, {100 * noise:.0f} % is its own noise"
+    if flag.kind == Kind.ASR and evidence.get("wer", {}).get("value") is not None:
+        was = evidence.get("calibrated", {}).get("value") or 0.0
+        return f"Word error rate rose from {100 * was:.1f} to {100 * evidence['wer']['value']:.1f} %"
     if flag.kind == Kind.EXPIRED:
         if evidence.get("uncovered", 0) > 0.2:
             return f"{100 * evidence['uncovered']:.0f} % of conversations lie where there is no gold"
@@ -69,10 +91,12 @@ def headline(flag: DriftFlag) -> str:
 
 def cost(flag: DriftFlag, *, place: bool = False) -> str:
     """How wrong the published number is: `“negative” reported 6.1 points too low`."""
-    bias, category = flag.severity.get("bias"), flag.severity.get("category")
+    bias, category = amount(flag), flag.severity.get("category")
     where = f" on {slices.words(flag.slice)}" if place and flag.slice else ""
     if bias is None:
-        return "population or classifier: labels would tell" if flag.kind == Kind.MIX else ""
+        return UNKNOWN_COST.get(Kind(flag.kind), "")
+    if flag.kind == Kind.SILENT_CHANGE:
+        return _shifted(flag, bias, category)
     direction = "high" if bias > 0 else "low"
     verb = "is reported" if place else "reported"
     if category is None:
@@ -82,6 +106,16 @@ def cost(flag: DriftFlag, *, place: bool = False) -> str:
         return f"“{category}” may be off by up to {100 * reach:.0f} points, on these labels"
     points = f"{100 * abs(bias):.1f}" if not place else f"{100 * abs(bias):.0f}"
     return f"“{category}”{where} {verb} {points} point{'' if points in ('1', '1.0') else 's'} too {direction}"
+
+
+def _shifted(flag: DriftFlag, shift: float, category: str | None) -> str:
+    """What a silent change does to a published number: as much as it does to the canaries."""
+    direction = "higher" if shift > 0 else "lower"
+    if category is None:
+        return f"the mean is reported {abs(shift):.2f} {direction} than when the version was pinned"
+    if not _costs(flag):
+        return "no published share moved by as much as that"
+    return f"“{category}” is reported {100 * abs(shift):.0f} points {direction} than when the version was pinned"
 
 
 def sentence(flag: DriftFlag) -> str:
@@ -102,6 +136,19 @@ def timing(flag: DriftFlag) -> str:
     if seen is None or seen == flag.since:
         return f"since {day(flag.since, beside=now)}"
     return f"{day(seen, beside=now)}, most likely since {day(flag.since, beside=now)}"
+
+
+def seen(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What is seen now, whatever is watched: of a flag's evidence or of a stream."""
+    return next((told[name] for name in ("agreement", "share", "flips", "wer") if told.get(name)), {})
+
+
+def watched(stream: Mapping[str, Any]) -> str:
+    """What a stream watches."""
+    if stream["kind"] == Kind.MIX:
+        return f"answers: {stream.get('subject', '')}"
+    against = f", against {stream['against']}" if stream.get("against") else ""
+    return str(WATCHED.get(stream["kind"], stream["kind"])) + against
 
 
 def series(flag: DriftFlag) -> list[float]:

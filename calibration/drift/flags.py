@@ -85,7 +85,10 @@ def dismiss(*, flag: DriftFlag, by: User | None, reason: str) -> DriftFlag:
 
 
 def resolve(*, flag: DriftFlag, by: User | None, note: str) -> DriftFlag:
-    """What it told of has been mended."""
+    """What it told of has been mended, and how."""
+    note = note.strip()
+    if not note:
+        raise Refused("no_note", "say how it was mended", field="note")
     return move(flag=flag, to=State.RESOLVED, allowed=DriftFlag.ACTIVE, action="resolved", by=by, note=note)
 
 

@@ -8,12 +8,13 @@ from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 
 from calibration import slices, streams, volumes
-from calibration.drift import calibrations, service, watches
-from calibration.drift.watches import Finding, Seen
+from calibration.drift import calibrations, canary_watch, recognisers, service, watches
+from calibration.drift.watches import Closed, Finding, Seen
 from calibration.drift.wrongness import bias
-from calibration.models import Classifier, ClassifierVersion, DriftFlag, FlagEvent, Monitor
+from calibration.models import CanarySet, Classifier, ClassifierVersion, DriftFlag, FlagEvent, Monitor
 from labeling.models import DatasetVersion
 
 DEFAULT_BY = ["channel", "cohort"]
@@ -49,9 +50,11 @@ def evaluate(*, now: datetime, classifier: Classifier | None = None) -> Evaluati
 
 
 def ensure_monitors(*, classifier: Classifier | None = None) -> None:
-    """A monitor for every classifier whose signal has frozen gold."""
+    """A monitor for every classifier whose signal has frozen gold or which has canaries, and for every recogniser."""
+    recognisers.ensure()
     signals = DatasetVersion.objects.filter(frozen_at__isnull=False).values("dataset__signal")
-    missing = Classifier.objects.filter(monitor__isnull=True, signal__in=signals)
+    watched = Q(signal__in=signals) | Q(versions__canary_sets__isnull=False)
+    missing = Classifier.objects.filter(watched, monitor__isnull=True).distinct()
     if classifier is not None:
         missing = missing.filter(id=classifier.id)
     Monitor.objects.bulk_create([Monitor(classifier=found, by=DEFAULT_BY) for found in missing], ignore_conflicts=True)
@@ -60,9 +63,29 @@ def ensure_monitors(*, classifier: Classifier | None = None) -> None:
 def look(monitor: Monitor) -> tuple[Seen, list[ClassifierVersion]]:
     """Everything that a monitor sees now, and the versions that it saw; reads only."""
     versions = volumes.versions_of(monitor.classifier)
+    closed = _closed(versions)
+    if monitor.classifier.signal.measured:
+        return recognisers.look(monitor, versions, closed), versions
+    seen = _canaries(versions, closed)
+    if DatasetVersion.objects.filter(dataset__signal=monitor.classifier.signal, frozen_at__isnull=False).exists():
+        seen += _against_gold(monitor, versions, closed)
+    return seen, versions
+
+
+def _canaries(versions: Sequence[ClassifierVersion], closed: Closed) -> Seen:
+    """Do pinned versions still answer their canaries as they did?"""
+    seen = Seen()
+    of = {version.id: version for version in versions}
+    for found in CanarySet.objects.filter(version__in=versions, retired_at__isnull=True):
+        found.version = of[found.version_id]
+        seen += canary_watch.silent_change(found, closed)
+    return seen
+
+
+def _against_gold(monitor: Monitor, versions: Sequence[ClassifierVersion], closed: Closed) -> Seen:
+    """Agreement, answers, the version in service and the people, against what was calibrated."""
     signal = monitor.classifier.signal
     known = calibrations.of_versions(versions, monitor=monitor)
-    closed = _closed(versions)
     rows = volumes.read(versions, by=volumes.CORE)
     since = min((calibration.until for calibration in known.values()), default=None)
     everything = streams.answers(signal, after=since, ties=True)
@@ -86,7 +109,7 @@ def look(monitor: Monitor) -> tuple[Seen, list[ClassifierVersion]]:
         if serving.id in known:
             seen += service.expired(known[serving.id], rows)
             seen += watches.human(known[serving.id], everything, closed)
-    return seen, versions
+    return seen
 
 
 def _serving(versions: Sequence[ClassifierVersion], rows: Sequence[volumes.Volume]) -> ClassifierVersion | None:
@@ -136,7 +159,7 @@ def _refresh(flag: DriftFlag, finding: Finding) -> None:
     """More labels or higher evidence are kept with the flag; a look that brings nothing new leaves it alone."""
     grew = any(
         (finding.evidence.get(name) or 0) > (flag.evidence.get(name) or 0)
-        for name in ("e_value", "labels", "predictions")
+        for name in ("e_value", "labels", "predictions", "calls", "rounds")
     )
     if grew:
         evidence = finding.evidence | (

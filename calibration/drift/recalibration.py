@@ -48,6 +48,9 @@ def open_for(*, flag: DriftFlag, by: User | None, size: int = SIZE, members: Seq
     found = of(flag)
     if found is not None:
         return found
+    if flag.kind == DriftFlag.Kind.ASR:
+        why = "a recogniser is not recalibrated by labels: mend it, or go back to the version before, and resolve the flag"
+        raise Refused("not_by_labels", why, field="kind")
     flags.move(
         flag=flag,
         to=DriftFlag.State.RECALIBRATING,

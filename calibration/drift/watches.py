@@ -77,7 +77,7 @@ def agreement(
         spent = _spent(closed, Kind.AGREEMENT, calibration.version, slices.slice_of(by, place))
         if place in places and (spent is None or pair.answer.arrived_at.isoformat() > spent):
             sliced[place].append(pair)
-    weeks = _weeks(pair.week for rows in sliced.values() for pair in rows)
+    weeks = weeks_between(pair.week for rows in sliced.values() for pair in rows)
     drifts = {
         place: drift.agreement_monitor(
             _blocks(rows, weeks),
@@ -86,7 +86,7 @@ def agreement(
         )
         for place, rows in sorted(sliced.items())
     }
-    bars = _alarms(drifts, weeks)
+    bars = alarms(drifts, weeks)
     seen = Seen()
     for place, watched in drifts.items():
         part = slices.slice_of(by, place)
@@ -128,7 +128,7 @@ def human(calibration: Calibration, answers: Iterable[Answer], closed: Closed) -
         last = max(last, answer.arrived_at.isoformat())
     if calibrated.value is None or calibrated.n < LEAST_CALIBRATED or not blocks:
         return Seen()
-    weeks = _weeks(blocks)
+    weeks = weeks_between(blocks)
     watched = drift.agreement_monitor([Block.of(week, *blocks[week]) for week in weeks], calibrated=calibrated)
     seen = Seen([_stream(Kind.HUMAN, calibration.version, {}, watched, ALARM)])
     if watched.alarmed:
@@ -170,15 +170,15 @@ def _blocks(pairs: Sequence[Pair], weeks: Sequence[str]) -> list[Block]:
     ]
 
 
-def _alarms(drifts: Mapping[Place, Drift], weeks: Sequence[str]) -> dict[Place, float]:
-    """Slices flagged by e-BH at any week so far, and the e-value that was needed then."""
+def alarms(drifts: Mapping[Place, Drift], weeks: Sequence[str], *, least: float = ALARM) -> dict[Place, float]:
+    """Slices flagged by e-BH at any week so far, and the e-value that was needed then; `least` is the alarm of one."""
     bars: dict[Place, float] = {}
     names = {str(number): place for number, place in enumerate(drifts)}
     for week in range(len(weeks)):
         looked = {name: drifts[place].e_values[week] for name, place in names.items() if drifts[place].log_e}
-        flagged = drift.e_bh(looked).flagged
+        flagged = drift.e_bh(looked, alarm_at=least).flagged
         for name in flagged:
-            bars.setdefault(names[name], ALARM * len(looked) / len(flagged))
+            bars.setdefault(names[name], least * len(looked) / len(flagged))
     return bars
 
 
@@ -258,7 +258,7 @@ def _pairwise(groups: Iterable[pairing.VoteGroup]) -> Estimate:
     return wilson(agreeing, units)
 
 
-def _weeks(found: Iterable[str]) -> list[str]:
+def weeks_between(found: Iterable[str]) -> list[str]:
     """Every week from the first to the last one found, empty ones included."""
     days = sorted(date.fromisoformat(week) for week in set(found))
     if not days:

@@ -26,16 +26,16 @@ def bias(signal: Signal, pairs: Sequence[Pair]) -> dict[str, Any]:
     if signal.scale == Signal.Scale.INTERVAL:
         errors = [(said.number or 0.0) - (answer.number or 0.0) for answer, said in pairs]
         return _mean(pairs, errors) | {"category": None}
-    holds = _holds(signal)
+    named = holds(signal)
     found = [
-        _mean(pairs, [holds(said.value, category) - holds(answer.value, category) for answer, said in pairs])
+        _mean(pairs, [named(said.value, category) - named(answer.value, category) for answer, said in pairs])
         | {"category": category}
         for category in signal.categories.values_list("value", flat=True)
     ]
     return max(found, key=lambda row: abs(row["bias"]), default={})
 
 
-def _holds(signal: Signal) -> Callable[[str, str], float]:
+def holds(signal: Signal) -> Callable[[str, str], float]:
     """Whether an answer names a category: it is the category, or the set that it is has it."""
     if signal.scale == Signal.Scale.MULTILABEL:
         return lambda value, category: float(category in json.loads(value))

@@ -1,5 +1,6 @@
 """The rows of calibration: pinned versions, their predictions, and the evidence about them."""
 
+from calibration.models.canaries import Canary, CanaryAnswer, CanaryRound, CanarySet
 from calibration.models.classifiers import (
     Classifier,
     ClassifierVersion,
@@ -15,6 +16,10 @@ from calibration.models.voice import Transcription
 
 __all__ = [
     "AgreementReport",
+    "Canary",
+    "CanaryAnswer",
+    "CanaryRound",
+    "CanarySet",
     "Classifier",
     "ClassifierVersion",
     "DriftFlag",

@@ -19,7 +19,7 @@ from calibration.stats.estimate import Estimate, StatisticsError
 from calibration.stats.intervals import t_quantile, wilson
 
 Floats = NDArray[np.float64]
-Kind = Literal["agreement", "mix", "silent_change"]
+Kind = Literal["agreement", "mix", "silent_change", "asr"]
 
 AGREEMENT_BETS = (0.1, 0.2, 0.4, 0.8, 1.6)
 MIX_BETS = (0.5, 1.0, 2.0, 4.0)
@@ -96,7 +96,7 @@ class Drift:
 
     def as_dict(self) -> dict[str, Any]:
         """The evidence of a drift flag, as JSON."""
-        names = {"agreement": "agreement", "mix": "share", "silent_change": "flips"}
+        names = {"agreement": "agreement", "mix": "share", "silent_change": "flips", "asr": "wer"}
         evidence: dict[str, Any] = {"e_value": self.e_value, "alarm_at": self.alarm_at}
         evidence |= {names[self.kind]: self.recent.as_dict(), "calibrated": self.reference.as_dict()}
         answer = {"kind": self.kind, "subject": self.subject, "since": self.since, "alarmed_at": self.alarmed_at}
@@ -168,26 +168,27 @@ def agreement_monitor(
     condition = (
         "agreement stays at the calibrated level" if floor is None else f"agreement is at least {100 * floor:.1f} %"
     )
-    guarantee = _guarantee(alarm_at, condition, horizon)
+    guarantee = promise(alarm_at, condition, horizon)
     if floor is None:
         reason = calibrated.reason or "no_items"
-        return _silent("agreement", subject, keys, alarm_at, calibrated, guarantee, reason)
+        return no_drift("agreement", subject, keys, alarm_at, calibrated, guarantee, reason)
     stakes = capped(bets, 1 - floor)
     rows = [_block_increment(block, floor, stakes) for block in blocks]
     increments = np.array(rows).reshape(len(blocks), len(stakes))
     log_e = e_monitor(increments, horizon=horizon)
     start = change_point(increments, log_e, alarm_at)
     recent = _pooled_agreement(blocks[start or 0 :])
-    return _drift("agreement", subject, keys, log_e, alarm_at, start, floor, calibrated, recent, guarantee)
+    return drift_of("agreement", subject, keys, log_e, alarm_at, start, floor, calibrated, recent, guarantee)
 
 
 def canary_monitor(
     rounds: Sequence[Block],
     *,
-    flips_at_pinning: int,
+    flips_at_pinning: float,
     answers_at_pinning: int,
     subject: str = "",
     horizon: int = WEEKS,
+    unit: str = "weeks",
     bets: Sequence[float] = CANARY_BETS,
     alarm_at: float = CANARY_ALARM,
 ) -> Drift:
@@ -199,17 +200,17 @@ def canary_monitor(
     """
     keys = tuple(block.key for block in rounds)
     noise = wilson(flips_at_pinning, answers_at_pinning)
-    guarantee = _guarantee(alarm_at / 2, "the version answers as it did when it was pinned", horizon)
+    guarantee = promise(alarm_at / 2, "the version answers as it did when it was pinned", horizon, unit)
     if noise.high is None:
-        return _silent("silent_change", subject, keys, alarm_at, noise, guarantee, "no_items")
+        return no_drift("silent_change", subject, keys, alarm_at, noise, guarantee, "no_items")
     stakes = capped(bets, noise.high)
     rows = [_flip_increment(block, noise.high, stakes) for block in rounds]
     increments = np.array(rows).reshape(len(rounds), len(stakes))
     log_e = e_monitor(increments, horizon=horizon)
     start = change_point(increments, log_e, alarm_at)
     same = _pooled_agreement(rounds[start or 0 :])
-    recent = wilson(same.n - round((same.value or 0.0) * same.n), same.n)
-    return _drift("silent_change", subject, keys, log_e, alarm_at, start, noise.high, noise, recent, guarantee)
+    recent = wilson(max(1.0 - (same.value or 0.0), 0.0) * same.n, same.n)
+    return drift_of("silent_change", subject, keys, log_e, alarm_at, start, noise.high, noise, recent, guarantee)
 
 
 def mix_monitor(
@@ -237,7 +238,7 @@ def mix_monitor(
     shares = counts[seen] / counts[seen].sum(axis=1, keepdims=True)
     alarm_at = ALARM * 2 * len(target)
     condition = f"each day's expected share stays within {100 * margin:g} points of the reference"
-    guarantee = _guarantee(ALARM, condition, horizon, "days")
+    guarantee = promise(ALARM, condition, horizon, "days")
     sides = tuple(
         _mix_side(
             f"{category} {side}", keys, shares[:, index], float(target[index]), margin, sign, bets, alarm_at, horizon
@@ -325,10 +326,10 @@ def _mix_side(
     increments = np.log1p(stakes * (sign * (shares - limit))[:, None])
     log_e = e_monitor(increments, horizon=horizon)
     start = change_point(increments, log_e, alarm_at)
-    guarantee = _guarantee(alarm_at, f"the expected share stays on its side of {limit:.3f}", horizon, "days")
+    guarantee = promise(alarm_at, f"the expected share stays on its side of {limit:.3f}", horizon, "days")
     recent = _mean_of_days(shares[start or 0 :])
     reference = Estimate(target, method="reference share")
-    return _drift("mix", subject, keys, log_e, alarm_at, start, limit, reference, recent, guarantee)
+    return drift_of("mix", subject, keys, log_e, alarm_at, start, limit, reference, recent, guarantee)
 
 
 def _mean_of_days(shares: Floats) -> Estimate:
@@ -365,7 +366,7 @@ def _pooled_agreement(blocks: Sequence[Block]) -> Estimate:
     return Estimate(found.value, found.low, found.high, found.method, total, size)
 
 
-def _drift(
+def drift_of(
     kind: Kind,
     subject: str,
     keys: tuple[str, ...],
@@ -377,6 +378,7 @@ def _drift(
     recent: Estimate,
     guarantee: str,
 ) -> Drift:
+    """What was seen, from the e-values after each block and the block `start` of the change."""
     alarm, warning = first_at(log_e, alarm_at), first_at(log_e, alarm_at * AMBER / ALARM)
     return Drift(
         kind,
@@ -394,7 +396,7 @@ def _drift(
     )
 
 
-def _silent(
+def no_drift(
     kind: Kind, subject: str, keys: tuple[str, ...], alarm_at: float, reference: Estimate, guarantee: str, reason: str
 ) -> Drift:
     """A monitor that has nothing to compare with, and says so."""
@@ -402,7 +404,7 @@ def _silent(
     return Drift(kind, subject, keys, (), alarm_at, None, None, None, None, reference, nothing, guarantee, reason)
 
 
-def _guarantee(alarm_at: float, condition: str, horizon: int, unit: str = "weeks") -> str:
+def promise(alarm_at: float, condition: str, horizon: int, unit: str = "weeks") -> str:
     """The promise, as it is printed beside every flag."""
     chance = 100 / alarm_at
     return (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import template
@@ -66,6 +66,12 @@ def points(value: float | None) -> str:
 def tenths(value: float | None) -> str:
     """A share for people: 34.1 %."""
     return "–" if value is None else f"{100 * value:.1f} %"
+
+
+@register.filter
+def of_id(told: Mapping[int, str], key: int) -> str:
+    """The entry of a mapping by a number, empty where there is none."""
+    return told.get(key, "")
 
 
 @register.filter

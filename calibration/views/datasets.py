@@ -24,7 +24,7 @@ class FreezeForm(forms.Form):
     """What to freeze and by which rule."""
 
     dataset = forms.SlugField(max_length=80, label="Dataset", help_text="A new name makes a new dataset.")
-    signal = forms.ModelChoiceField(Signal.objects.all(), to_field_name="slug", empty_label=None)
+    signal = forms.ModelChoiceField(Signal.objects.filter(measured=False), to_field_name="slug", empty_label=None)
     queues = forms.ModelMultipleChoiceField(
         Queue.objects.all(),
         to_field_name="slug",

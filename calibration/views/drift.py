@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from calibration import slices
-from calibration.drift import flag_words, flags, monitoring, recalibration
+from calibration.drift import causes, flag_words, flags, monitoring, recalibration
 from calibration.models import DriftFlag, Monitor
 from labeling import queues as queue_verbs
 from labeling.access import person, role_required
@@ -95,6 +95,11 @@ def _snooze(flag: DriftFlag, request: HttpRequest) -> str:
     return "Out of the inbox for a week."
 
 
+def _resolve(flag: DriftFlag, request: HttpRequest) -> str:
+    flags.resolve(flag=flag, by=person(request), note=request.POST.get("note", ""))
+    return "Resolved."
+
+
 def _assign(flag: DriftFlag, request: HttpRequest) -> str:
     chosen = people_named([request.POST.get("person", "")])[0]
     flags.assign(flag=flag, to=chosen, by=person(request))
@@ -127,6 +132,7 @@ CHANGES: dict[str, Callable[[DriftFlag, HttpRequest], str]] = {
     "acknowledge": _acknowledge,
     "dismiss": _dismiss,
     "snooze": _snooze,
+    "resolve": _resolve,
     "assign": _assign,
     "recalibrate": _recalibrate,
     **{name: _step(name) for name in ("fit", "validate", "promote", "abandon")},
@@ -146,7 +152,9 @@ def _flag_context(flag: DriftFlag) -> dict[str, Any]:
         "steps": flag_words.steps(flag, row, progress),
         "progress": progress,
         "people": people,
-        "seen": flag.evidence.get("agreement") or flag.evidence.get("share"),
+        "seen": flag_words.seen(flag.evidence),
+        "causes": causes.of(flag),
+        "consequences": causes.consequences(flag),
         "active": flag.state in DriftFlag.ACTIVE,
         "where": slices.words(flag.slice),
     }
@@ -167,6 +175,11 @@ def _quiet(watched: list[dict[str, Any]], active: list[DriftFlag]) -> list[dict[
     ]
     ranked = sorted(calm, key=lambda stream: -stream["e_value"] / stream["alarm_at"])
     return [
-        stream | {"words": slices.words(stream["slice"]), "seen": stream.get("agreement") or stream.get("share") or {}}
+        stream
+        | {
+            "words": slices.words(stream["slice"]),
+            "seen": flag_words.seen(stream),
+            "watched": flag_words.watched(stream),
+        }
         for stream in ranked[:MOST_QUIET]
     ]

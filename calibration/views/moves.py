@@ -156,7 +156,7 @@ def _choices(signal: Signal) -> dict[str, Any]:
     return {
         "classifiers": Classifier.objects.filter(signal=signal),
         "categories": signal.categories.all(),
-        "signals": Signal.objects.filter(classifiers__isnull=False).distinct().order_by("slug"),
+        "signals": Signal.objects.filter(classifiers__isnull=False, measured=False).distinct().order_by("slug"),
     }
 
 

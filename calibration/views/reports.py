@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from calibration import overviews
+from calibration.drift import canary_watch, recognisers
 from calibration.evidence import charts, comparing, history, items, presenting, printing, reports
 from calibration.models import AgreementReport, Classifier, ClassifierVersion
 from labeling import access, references
@@ -76,7 +77,12 @@ def _gold(request: HttpRequest, classifier: Classifier) -> tuple[DatasetVersion 
 @role_required("engineer")
 def classifiers(request: HttpRequest) -> HttpResponse:
     """Every classifier with its version in service and what that is worth on the newest gold."""
-    return render(request, "calibration/classifiers.html", {"entries": overviews.classifiers()})
+    context = {
+        "entries": overviews.classifiers(),
+        "canaries": canary_watch.words_by_classifier(),
+        "recognisers": recognisers.newest(),
+    }
+    return render(request, "calibration/classifiers.html", context)
 
 
 @role_required("engineer")

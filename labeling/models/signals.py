@@ -37,6 +37,9 @@ class Signal(models.Model):
     maximum = models.FloatField(null=True, blank=True)
     trust_statistic = models.CharField(max_length=14, choices=Statistic, default=Statistic.KAPPA)
     trust_at_least = models.FloatField(default=0.6)
+    measured = models.BooleanField(
+        default=False, help_text="Computed from what is there, such as a word error rate: people are not asked for it."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

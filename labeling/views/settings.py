@@ -30,7 +30,8 @@ def home(request: HttpRequest) -> HttpResponse:
 @role_required("reviewer")
 @require_safe
 def signals(request: HttpRequest) -> HttpResponse:
-    rows = Signal.objects.prefetch_related("categories").annotate(newest=Max("guidelines__version")).order_by("slug")
+    judged = Signal.objects.filter(measured=False).prefetch_related("categories")
+    rows = judged.annotate(newest=Max("guidelines__version")).order_by("slug")
     return render(request, "labeling/settings_signals.html", {"signals": rows})
 
 

@@ -29,7 +29,7 @@ class Command(VerbCommand):
 
     def run(self, **options: Any) -> int | None:
         with ExitStack() as stack:
-            stream, size = _opened(options["file"], stack)
+            stream, size = opened(options["file"], stack)
             bar = stack.enter_context(
                 tqdm(total=size, unit="B", unit_scale=True, desc=options["kind"], file=self.stderr, disable=None)
             )
@@ -44,7 +44,7 @@ class Command(VerbCommand):
         return 1 if loaded.refused else None
 
 
-def _opened(name: str, stack: ExitStack) -> tuple[jsonl.ByteStream, int | None]:
+def opened(name: str, stack: ExitStack) -> tuple[jsonl.ByteStream, int | None]:
     """The bytes of a file and their number, unknown for standard input."""
     if name == "-":
         return sys.stdin.buffer, None
