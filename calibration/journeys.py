@@ -11,10 +11,11 @@ from typing import Any
 
 from django.db.models import Q
 
-from calibration import blindness, overviews, reading
+from calibration import overviews, reading
 from calibration.evidence import reports
 from calibration.models import Classifier, Outcome, Prediction
 from calibration.stats.verdicts import TRUSTED, UNPROVEN, UNTRUSTED
+from labeling import blindness
 from labeling.errors import NotFound
 from labeling.models import WHOLE, Conversation, Label, Ruling, Signal, User
 from labeling.values import Scale

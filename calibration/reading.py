@@ -11,10 +11,11 @@ from typing import Any
 from django.db.models import Q
 from django.urls import reverse
 
-from calibration import blindness, overviews, wording
+from calibration import overviews
 from calibration.evidence import reports, sentences
 from calibration.models import Classifier, Outcome, Prediction
 from calibration.stats.verdicts import UNTRUSTED
+from labeling import blindness, wording
 from labeling.models import WHOLE, Conversation, Label, Ruling, Signal, User
 from labeling.values import Scale
 

@@ -3,14 +3,55 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from django.db import transaction
 
+from labeling import examples, questions
 from labeling.errors import Refused
-from labeling.models import Guideline, Signal, User
+from labeling.models import Guideline, Queue, Signal, User
 
 LONGEST = 100_000
+HISTORY = 30
+
+
+@dataclass(frozen=True, slots=True)
+class ToRead:
+    """The instructions of one question as an annotator reads them."""
+
+    signal_id: int
+    signal: str
+    title: str
+    version: int | None
+    text: str
+    examples: Sequence[examples.Shown]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A version of a guideline and what it changed, line by line; the first one changed nothing."""
+
+    guideline: Guideline
+    lines: Sequence[tuple[str, str]]
+
+
+def to_read(queue: Queue, *, reader: User) -> list[ToRead]:
+    """The guidelines in force of a queue's questions, with examples that tell the reader nothing of their own items."""
+    rows = questions.guidelines(queue)
+    found = examples.of([row["signal_id"] for row in rows], reader=reader)
+    return [ToRead(**row, examples=found.get(row["signal_id"], [])) for row in rows]
+
+
+def history(signal_id: int) -> list[Change]:
+    """The versions of a signal's guideline, the newest first, each with what it changed."""
+    versions = list(Guideline.objects.filter(signal=signal_id).select_related("created_by")[: HISTORY + 1])
+    before = [*versions[1:], None]
+    changes = [
+        Change(new, [] if old is None else list(difference(old.text, new.text)))
+        for new, old in zip(versions, before, strict=True)
+    ]
+    return changes[:HISTORY]
 
 
 @transaction.atomic

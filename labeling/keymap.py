@@ -18,8 +18,31 @@ COMMANDS = {
     "previous_turn": "k",
     "play": " ",
     "back": "b",
+    "play_turn": "p",
+    "slower": ",",
+    "faster": ".",
+    "follow": "l",
+    "reference": "r",
     "guideline": "h",
     "help": "?",
+}
+# What each does, as the sheet of keys says it.
+WORDS = {
+    "undo": "undo: back to the last item",
+    "skip": "skip with a reason",
+    "flag": "flag: something is wrong with the item",
+    "comment": "comment, certainty",
+    "next_turn": "next turn",
+    "previous_turn": "previous turn",
+    "play": "play or pause",
+    "back": "back one second",
+    "play_turn": "play the marked turn",
+    "slower": "slower",
+    "faster": "faster",
+    "follow": "follow the speaker, or stop following",
+    "reference": "show or hide what was really said",
+    "guideline": "guideline",
+    "help": "all keys",
 }
 NAMED = ("Backspace", "Delete", "Tab", "Insert", "Home", "End", "PageUp", "PageDown", "ArrowLeft", "ArrowRight")
 

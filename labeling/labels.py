@@ -24,6 +24,8 @@ from labeling.values import ValueRefused
 
 UNDO_DEPTH = 10
 FLAG_REASONS = ("unclear", "not_a_conversation", "personal_data", "other")
+SKIP_REASONS = ("Not my language", "Cannot be read or heard", "Too hard to decide", "Other")
+"""What the page offers; a program may give any reason."""
 LONGEST_COMMENT, LONGEST_REASON = 10_000, 200
 ATTEMPTS = 5
 

@@ -138,7 +138,7 @@ def with_words(slot_id: int) -> Slot:
     """A slot with the conversation that is served; what is never served is not read."""
     return (
         Slot.objects.select_related("item__conversation")
-        .defer(*(f"item__conversation__{name}" for name in ("metadata", "asr", "attributes", "summary")))
+        .defer(*(f"item__conversation__{name}" for name in ("metadata", "attributes", "summary")))
         .get(id=slot_id)
     )
 

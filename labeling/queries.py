@@ -11,10 +11,11 @@ from typing import Any
 
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 
+from labeling import wording
 from labeling.formats.rows import moment_text
 from labeling.labels import Undone
 from labeling.leasing import COUNTED_OPEN, Place
-from labeling.models import WHOLE, Label, Queue, Slot, Submission, User
+from labeling.models import WHOLE, Conversation, Label, Queue, Slot, Submission, User
 from labeling.questions import Question
 
 TURN_FIELDS = ("role", "text", "at", "start", "end")
@@ -28,6 +29,7 @@ PACE_LIMIT = 600.0
 def served(slot: Slot, *, shows_cohort: bool) -> dict[str, Any]:
     """An item as its annotator may see it: the words and the channel, what bends judgement only where the queue says so.
 
+    Of a call also how sure the recogniser was of each word, and what was really said where somebody wrote that down.
     No prediction, no other answer, no metadata is in it.
     """
     conversation = slot.item.conversation
@@ -35,8 +37,8 @@ def served(slot: Slot, *, shows_cohort: bool) -> dict[str, Any]:
         "id": conversation.external_id,
         "channel": conversation.channel,
         "started_at": moment_text(conversation.started_at),
-        "turns": [{name: turn[name] for name in TURN_FIELDS if name in turn} for turn in conversation.turns],
         "audio": conversation.audio or None,
+        **_words(conversation),
     }
     if shows_cohort:
         shown |= {"cohort": conversation.cohort, "customer": conversation.customer}
@@ -46,6 +48,29 @@ def served(slot: Slot, *, shows_cohort: bool) -> dict[str, Any]:
         "conversation": shown,
         "turn": None if slot.item.turn == WHOLE else slot.item.turn,
     }
+
+
+def _words(conversation: Conversation) -> dict[str, Any]:
+    """The turns, each with its `words` as `[word, confidence]` where the recogniser gave them.
+
+    Where a reference stands beside what was heard, a turn with word errors has `pieces`: `[heard, said]`, said null where
+    both agree; where the two do not go turn by turn, `heard` has the pieces of the whole conversation.
+    """
+    turns = [{name: turn[name] for name in TURN_FIELDS if name in turn} for turn in conversation.turns]
+    for turn, given in zip(turns, conversation.turns, strict=True):
+        if words := wording.words(given):
+            turn["words"] = words
+    heard = wording.read(conversation.asr, conversation.turns)
+    if heard is None:
+        return {"turns": turns}
+    for turn, pieces in zip(turns, heard.by_turn, strict=False):
+        if any(piece.reference is not None for piece in pieces):
+            turn["pieces"] = _pairs(pieces)
+    return {"turns": turns, "heard": _pairs(heard.whole)} if heard.whole else {"turns": turns}
+
+
+def _pairs(pieces: Iterable[wording.Piece]) -> list[list[str | None]]:
+    return [[piece.text, piece.reference] for piece in pieces]
 
 
 def own_answer(undone: Undone, asked: Sequence[Question]) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from django.db.models import OuterRef, Subquery
 from labeling.models import Guideline, Queue
 from labeling.values import Scale
 
+LONG_LIST = 12
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -26,6 +28,25 @@ class Question:
     choices: tuple[dict[str, str], ...]
     guideline_id: int | None
     guideline_version: int | None
+
+    @property
+    def on_keys(self) -> list[dict[str, str]]:
+        """The choices with a digit for those without a key of their own, where ten keys are enough for all of them."""
+        used = {choice["key"] for choice in self.choices}
+        spare = iter([digit for digit in "1234567890" if digit not in used])
+        few = len(self.choices) <= len("1234567890")
+        return [choice | {"key": choice["key"] or (next(spare, "") if few else "")} for choice in self.choices]
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the choices are so many that one types to find one."""
+        return len(self.choices) > LONG_LIST
+
+    @property
+    def step(self) -> float:
+        """Of the slider of an interval scale with both ends."""
+        low, high = self.scale.minimum or 0.0, self.scale.maximum or 0.0
+        return 1 if high - low > 20 else (high - low) / 100
 
     def as_dict(self) -> dict[str, Any]:
         """In the words of the signals contract; `signal` is the name that an answer uses for the slug."""
@@ -89,8 +110,11 @@ def guidelines(queue: Queue) -> list[dict[str, Any]]:
     """The instructions to read, one for each question; apart from the items, since they are long and seldom change."""
     newest = Guideline.objects.filter(signal=OuterRef("signal")).order_by("-version")
     rows = queue.queue_signals.order_by("position", "id").values_list(
-        "signal__slug", "signal__title", Subquery(newest.values("version")[:1]), Subquery(newest.values("text")[:1])
+        "signal_id",
+        "signal__slug",
+        "signal__title",
+        Subquery(newest.values("version")[:1]),
+        Subquery(newest.values("text")[:1]),
     )
-    return [
-        {"signal": slug, "title": title, "version": version, "text": text or ""} for slug, title, version, text in rows
-    ]
+    names = ("signal_id", "signal", "title", "version", "text")
+    return [dict(zip(names, row, strict=True)) | {"text": row[-1] or ""} for row in rows]

@@ -12,6 +12,7 @@ pages: list[URLPattern] = [
     path("sign-out/", people.sign_out, name="sign-out"),
     path("label/", desk.my_queues, name="label-queues"),
     path("label/<slug:slug>/", desk.desk, name="label-desk"),
+    path("label/<slug:slug>/guideline/", desk.guideline, name="label-guideline"),
     path("label/<slug:slug>/done/", desk.done, name="label-done"),
     path("review/", review.index, name="reviews"),
     path("review/signal/<slug:slug>/", review.signal, name="review-signal"),

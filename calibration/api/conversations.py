@@ -13,8 +13,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from calibration import blindness, conversations
+from calibration import conversations
 from calibration.models import Outcome, Prediction
+from labeling import blindness
 from labeling.api.paging import CursorPages
 from labeling.errors import Forbidden, Refused
 from labeling.models import Conversation, Label, User

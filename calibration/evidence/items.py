@@ -10,9 +10,10 @@ from urllib.parse import urlencode
 from django.db.models import F, FloatField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Abs
 
-from calibration import blindness, browsing
+from calibration import browsing
 from calibration.evidence import pairing
 from calibration.models import ClassifierVersion, Prediction
+from labeling import blindness
 from labeling.errors import Refused
 from labeling.models import WHOLE, DatasetVersion, GoldRow, User
 

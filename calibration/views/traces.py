@@ -7,8 +7,9 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
-from calibration import blindness, chains, tracing
+from calibration import chains, tracing
 from calibration.models import Span
+from labeling import blindness
 from labeling.access import person, role_required
 from labeling.models import Conversation
 

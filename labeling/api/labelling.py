@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
@@ -13,7 +14,7 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from labeling import keymap, labels, leasing, queries, questions
+from labeling import guidelines, keymap, labels, leasing, queries, questions
 from labeling.access import queue_to_label
 from labeling.errors import Conflict, NotFound, Refused
 from labeling.formats.rows import moment_text
@@ -175,8 +176,12 @@ class Release(Labelling):
 class Guidelines(Labelling):
     @extend_schema(summary="The instructions of a queue's questions", request=None, responses=OpenApiTypes.OBJECT)
     def get(self, request: Request, slug: str) -> HttpResponse:
-        queue = queue_to_label(self.annotator(request), slug)
-        return JsonResponse({"guidelines": questions.guidelines(queue)})
+        """`text` is Markdown; `examples` are what reviewers decided, by category, never of an item of the reader's own."""
+        annotator = self.annotator(request)
+        rows = [asdict(one) for one in guidelines.to_read(queue_to_label(annotator, slug), reader=annotator)]
+        for row in rows:
+            del row["signal_id"]
+        return JsonResponse({"guidelines": rows})
 
 
 class Keymap(Labelling):

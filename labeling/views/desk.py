@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
@@ -10,10 +11,10 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods
 
-from labeling import keymap, labels, leasing, queries, questions
+from labeling import guidelines, keymap, labels, leasing, queries, questions
 from labeling.access import person, queue_to_label
-from labeling.leasing import Place
-from labeling.models import Queue
+from labeling.models import Queue, User
+from labeling.questions import Question
 
 
 @login_required
@@ -27,14 +28,38 @@ def my_queues(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def desk(request: HttpRequest, slug: str) -> HttpResponse:
     """POST takes an item and shows it; GET shows what is in hand already, and its script asks for an item if nothing is."""
-    queue = queue_to_label(person(request), slug)
+    annotator = person(request)
+    queue = queue_to_label(annotator, slug)
     if request.method == "POST":
-        slot = leasing.lease(annotator=person(request), queue=queue, now=timezone.now())
+        slot = leasing.lease(annotator=annotator, queue=queue, now=timezone.now())
         return redirect("label-desk" if slot else "label-done", slug=queue.slug)
     if queue.state != queue.State.OPEN:
         return redirect("label-done", slug=queue.slug)
-    standing = leasing.place(annotator=person(request), queue=queue)
-    return render(request, "labeling/desk.html", {"queue": queue, "state": _state(request, queue, standing)})
+    asked = questions.asked(queue.id)
+    state = _state(annotator, queue, asked)
+    context = {
+        "queue": queue,
+        "state": state,
+        "questions": asked,
+        "guidelines": guidelines.to_read(queue, reader=annotator),
+        "commands": [(name, words, state["keys"][name]) for name, words in keymap.WORDS.items()],
+        "flags": [(reason, reason.replace("_", " ").capitalize()) for reason in labels.FLAG_REASONS],
+        "skips": [(reason, reason) for reason in labels.SKIP_REASONS],
+    }
+    return render(request, "labeling/desk.html", context)
+
+
+@login_required
+@require_GET
+def guideline(request: HttpRequest, slug: str) -> HttpResponse:
+    """The guidelines of a queue with their examples and their history; for the desk's drawer only what is in force."""
+    annotator = person(request)
+    queue = queue_to_label(annotator, slug)
+    context: dict[str, Any] = {"queue": queue, "guidelines": guidelines.to_read(queue, reader=annotator)}
+    if "drawer" in request.GET:
+        return render(request, "labeling/_guidelines.html", context)
+    context["histories"] = [guidelines.history(one.signal_id) for one in context["guidelines"]]
+    return render(request, "labeling/guideline.html", context)
 
 
 @login_required
@@ -50,20 +75,17 @@ def done(request: HttpRequest, slug: str) -> HttpResponse:
     return render(request, "labeling/done.html", context)
 
 
-def _state(request: HttpRequest, queue: Queue, standing: Place) -> dict[str, Any]:
+def _state(annotator: User, queue: Queue, asked: Sequence[Question]) -> dict[str, Any]:
     """All that the desk's script starts from."""
-    annotator = person(request)
     slot = queries.in_hand(annotator=annotator, queue=queue, now=timezone.now())
     return {
         "queue": queue.slug,
         "person": annotator.id,
         "lease_seconds": queue.lease_seconds,
         "item": slot and queries.served(slot, shows_cohort=queue.shows_cohort),
-        "signals": [question.as_dict() for question in questions.asked(queue.id)],
-        "guidelines": questions.guidelines(queue),
-        "progress": queries.progress(standing),
+        "signals": [question.as_dict() for question in asked],
+        "progress": queries.progress(leasing.place(annotator=annotator, queue=queue)),
         "pace": queries.seconds_an_item(annotator, queue=queue) or queries.seconds_an_item(annotator),
         "keys": keymap.keys_of(annotator),
         "usual_keys": keymap.COMMANDS,
-        "flags": labels.FLAG_REASONS,
     }

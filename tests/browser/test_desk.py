@@ -251,12 +251,12 @@ def test_every_scale_by_keyboard(page: Page, live_server: Any, ann: User) -> Non
 def test_skip_and_flag_with_their_reasons(desk: Page) -> None:
     for command in ("s", "f"):
         # Keys are silent in a dialog and while an item is on its way: neither, before the next key.
-        desk.wait_for_selector("#reasons:not([open])", state="attached")
+        desk.wait_for_function("!document.querySelector('dialog[open]')")
         desk.wait_for_selector("#desk[data-assignment]")
         desk.wait_for_selector("#turns li")
         before = assignment(desk)
         desk.keyboard.press(command)
-        desk.wait_for_selector("#reasons[open]")
+        desk.wait_for_selector(".reasons[open]")
         desk.keyboard.press("2")
         desk.wait_for_function("b => document.getElementById('desk').dataset.assignment !== b", arg=before)
     settled(desk)
@@ -279,14 +279,14 @@ def test_the_end_of_a_queue_and_its_account(page: Page, live_server: Any, ann: U
 
 def test_ones_own_keys(desk: Page, ann: User) -> None:
     desk.keyboard.press("?")
-    desk.click("[aria-label='Change the key for skip with a reason']")
+    desk.click("[aria-label='Change the key for: skip with a reason']")
     desk.keyboard.press("x")
     desk.wait_for_selector("text=Saved.")
     desk.keyboard.press("Escape")
     desk.keyboard.press("s")
-    assert not desk.locator("#reasons").is_visible()
+    assert not desk.locator("#skip-reasons").is_visible()
     desk.keyboard.press("x")
-    desk.wait_for_selector("#reasons[open]")
+    desk.wait_for_selector("#skip-reasons[open]")
     ann.refresh_from_db()
     assert ann.keymap == {"skip": "x"}
 
@@ -319,7 +319,8 @@ def test_two_tabs_do_not_overwrite_each_others_unsent_answers(desk: Page) -> Non
     other.wait_for_load_state("networkidle")
     desk.context.set_offline(True)
     first = press(desk, "1")
-    press(other, "3")  # the same item, open in both tabs
+    # The same item was open in both tabs: the other one does not ask it again.
+    other.wait_for_selector("text=You answered the last one in another tab.")
     second = press(other, "2")
     assert first != second
     desk.context.set_offline(False)
@@ -360,11 +361,11 @@ def test_sound_marks_the_spoken_turn(page: Page, live_server: Any, ann: User) ->
     page.keyboard.press(" ")
     page.wait_for_selector("#turns li.spoken >> text=Hi")
     page.keyboard.press(" ")
-    page.wait_for_function("document.getElementById('audio').paused")
+    page.wait_for_function("document.querySelector('audio').paused")
     page.keyboard.press("b")
     page.wait_for_selector("#turns li.spoken >> text=Hello")
     page.click("#turns li >> nth=1")
-    assert page.evaluate("document.getElementById('audio').currentTime") == 1
+    assert page.evaluate("document.querySelector('audio').currentTime") == 1
 
 
 def test_on_a_phone_the_answers_lie_under_the_thumb(desk: Page) -> None:

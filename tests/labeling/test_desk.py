@@ -44,7 +44,7 @@ def test_it_works(ann: User) -> None:
     assert client.post("/label/mood/")["Location"] == "/label/mood/"
     state = state_of(client.get("/label/mood/"))
     assert state["item"]["assignment"] == queue.slots.get(state="leased").id
-    assert state["guidelines"][0]["version"] == 1
+    assert state["signals"][0]["guideline_version"] == 1
 
 
 @pytest.mark.parametrize("path", ["/label/mood/", "/label/mood/done/"])

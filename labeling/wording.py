@@ -48,6 +48,28 @@ def read(asr: Mapping[str, Any] | None, turns: Sequence[Mapping[str, Any]]) -> T
     return Transcription((), tuple(found), errors, len(said.split()))
 
 
+def words(turn: Mapping[str, Any]) -> list[list[Any]]:
+    """`[word, confidence]` for each word of a turn whose recogniser gave them: `words` is a list of
+    `{"text" or "word", "confidence" or "probability"}`. Empty where it did not, or where they are not the turn's words.
+    """
+    given = turn.get("words")
+    if not isinstance(given, list) or not all(isinstance(one, Mapping) for one in given):
+        return []
+    found = [[_first(one, "text", "word"), _first(one, "confidence", "probability")] for one in given]
+    if not all(isinstance(text, str) and (sure is None or _is_share(sure)) for text, sure in found):
+        return []
+    same = "".join("".join(text.split()) for text, _ in found) == "".join(str(turn.get("text", "")).split())
+    return found if same and any(sure is not None for _, sure in found) else []
+
+
+def _first(given: Mapping[str, Any], *names: str) -> Any:
+    return next((given[name] for name in names if given.get(name) is not None), None)
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
 def align(heard: str, said: str) -> tuple[list[Piece], int]:
     """Pieces of what was heard, and the number of word errors in it."""
     words, reference = heard.split(), said.split()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import jiwer
 import pytest
 
-from calibration import wording
-from calibration.wording import Piece
+from labeling import wording
+from labeling.wording import Piece
 
 TURNS = [{"role": "customer"}, {"role": "agent"}]
 

@@ -27,3 +27,13 @@ def open_questions(*, reader: User, conversations: Iterable[int]) -> set[tuple[i
     )
     waiting = items.filter(~Exists(answered)).order_by()
     return set(waiting.values_list("conversation", "queue__queue_signals__signal").distinct())
+
+
+def in_open_queues(*, reader: User, conversations: Iterable[int]) -> set[tuple[int, int]]:
+    """(conversation, signal) of every question of the open and paused queues of `reader`, answered or not."""
+    items = Item.objects.filter(
+        queue__memberships__user=reader,
+        queue__state__in=[Queue.State.OPEN, Queue.State.PAUSED],
+        conversation__in=list(conversations),
+    ).order_by()
+    return set(items.values_list("conversation", "queue__queue_signals__signal").distinct())
