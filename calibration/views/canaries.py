@@ -10,9 +10,10 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from calibration import blindness, classifiers
+from calibration import classifiers
 from calibration.drift import canaries, canary_watch
 from calibration.models import CanaryAnswer, CanarySet, Classifier, ClassifierVersion
+from labeling import blindness
 from labeling.access import person, role_required
 from labeling.errors import Refused
 from labeling.models import User
