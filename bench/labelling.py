@@ -40,8 +40,8 @@ SELECT 'b-' || n, 'bench', 'chat', 'all', '', %(turns)s::jsonb, 12, '{{}}', '', 
 FROM generate_series(0, {items} - 1) n;
 INSERT INTO labeling_item (queue_id, conversation_id, turn, position, stratum, inclusion_probability)
 SELECT {queue}, id, -1, row_number() OVER (ORDER BY id) - 1, '', 1 FROM labeling_conversation;
-INSERT INTO labeling_slot (item_id, queue_id, number, position, state)
-SELECT id, queue_id, number, position, 'free' FROM labeling_item, generate_series(0, 1) number;
+INSERT INTO labeling_slot (id, item_id, queue_id, number, position, state)
+SELECT (random() * 9e15)::bigint, id, queue_id, number, position, 'free' FROM labeling_item, generate_series(0, 1) number;
 """
 
 

@@ -131,7 +131,7 @@ def _pending(scope: Scope) -> dict[tuple[int, ...], int]:
     """Labels still to come, by conversation and turn: slots that are free or in somebody's hands."""
     if scope.queue is None:
         return {}
-    waiting = Slot.objects.filter(queue=scope.queue, state__in=[Slot.State.FREE, Slot.State.LEASED])
+    waiting = Slot.objects.filter(queue=scope.queue, item__isnull=False, state__in=[Slot.State.FREE, Slot.State.LEASED])
     rows = waiting.order_by().values_list("item__conversation_id", "item__turn").annotate(count=Count("id"))
     return {(conversation, turn): count for conversation, turn, count in rows}
 

@@ -2,7 +2,8 @@
 
 A slot that is set aside keeps its person, so that the database itself never gives them the item again; a free slot with
 the item's next number replaces it, so that the item still gets all its labels. Those slots lie beyond the lanes and are
-handed out when the lanes are empty.
+handed out when the lanes are empty. A check is answered, skipped and undone like any item; what is stored differs
+(`labeling.checks`).
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.db.models import Max
 
-from labeling import questions
+from labeling import checks, overlap, questions
 from labeling.errors import Conflict, Refused
-from labeling.leasing import slot_of, takeable
-from labeling.models import Guideline, Item, Label, Queue, Slot, Submission, User
+from labeling.leasing import slot_of, takeable, worded
+from labeling.models import CheckAnswer, Guideline, Item, KnownItem, Label, Queue, Slot, Submission, User
 from labeling.questions import Question
 from labeling.values import ValueRefused
 
@@ -44,7 +45,7 @@ class Undone:
 
     slot: Slot
     submission: Submission
-    labels: list[Label]
+    labels: Sequence[Label | CheckAnswer]
 
 
 def submit(
@@ -68,7 +69,7 @@ def submit(
     def happens() -> Submission:
         slot = slot_of(annotator, slot_id)
         asked = questions.asked(slot.queue_id)
-        reader = _Reader(slot.item, annotator, now, seconds, comment=_text(comment, "comment"))
+        reader = _Reader(slot.unit, annotator, now, seconds, comment=_text(comment, "comment"))
         labels = reader.labels(answers, asked, guidelines or {})
         told = [
             {"signal": question.slug, "value": question.scale.decode(label.value)}
@@ -136,13 +137,21 @@ def _once(annotator: User, key: str, act: Callable[[], Submission]) -> Outcome:
 
 
 def _store(act: Submission, labels: list[Label], *, slot: Slot, now: datetime) -> Submission:
-    taken = _take_for_good(slot, act.annotator, now)
     act.kind = Submission.Kind.ANSWER
+    if slot.is_check:
+        checks.close_of(slot, act.annotator, state=Slot.State.DONE, leased_until=None)
+        act.slot = slot
+        act.save(force_insert=True)
+        checks.store(act, labels, slot=slot, now=now)
+        return act
+    overlap.hold(slot)
+    taken = _take_for_good(slot, act.annotator, now)
     act.item, act.slot_id, act.late = slot.item, taken or slot.id, taken is None
     act.save(force_insert=True)
     for label in labels:
         label.submission, label.late = act, act.late
     Label.objects.bulk_create(labels)
+    overlap.settle(slot)
     return act
 
 
@@ -153,9 +162,9 @@ def _take_for_good(slot: Slot, annotator: User, now: datetime) -> int | None:
     mine = Slot.objects.filter(id=slot.id, annotator=annotator, state=Slot.State.LEASED)
     if mine.update(**done):
         return slot.id
-    if Slot.objects.filter(item_id=slot.item_id, annotator=annotator).exclude(state=Slot.State.LEASED).exists():
+    if Slot.objects.filter(item=slot.item, annotator=annotator).exclude(state=Slot.State.LEASED).exists():
         raise Conflict("already_answered", "you have answered or skipped this item already")
-    room = Slot.objects.filter(takeable(now), item_id=slot.item_id).order_by("number")
+    room = Slot.objects.filter(takeable(now), item=slot.item).order_by("number")
     for other in list(room.values_list("id", flat=True)):
         if Slot.objects.filter(takeable(now), id=other).update(**done):
             return other
@@ -166,7 +175,7 @@ def _take_for_good(slot: Slot, annotator: User, now: datetime) -> int | None:
 class _Reader:
     """Reads an answer into labels of one item, checked against the questions; raises Refused naming the field."""
 
-    item: Item
+    unit: Item | KnownItem
     annotator: User
     now: datetime
     seconds: float | None
@@ -193,18 +202,18 @@ class _Reader:
     def label(self, question: Question, answer: Mapping[str, Any], read: int | None, seconds: float | None) -> Label:
         field = f"labels.{question.slug}"
         turn = answer.get("turn")
-        if turn is not None and (isinstance(turn, bool) or turn != self.item.turn):
+        if turn is not None and (isinstance(turn, bool) or turn != self.unit.turn):
             raise Refused("other_turn", f"turn {turn} is not the one that is asked", field=f"{field}.turn")
         try:
             value, number = question.scale.encode(answer.get("value"))
         except ValueRefused as error:
             raise Refused("bad_value", str(error), field=f"{field}.value") from error
         return Label(
-            conversation_id=self.item.conversation_id,
-            turn=self.item.turn,
+            conversation_id=self.unit.conversation_id,
+            turn=self.unit.turn,
             signal_id=question.signal_id,
             annotator=self.annotator,
-            item=self.item,
+            item=self.unit if isinstance(self.unit, Item) else None,
             value=value,
             number=number,
             confidence=_confidence(answer.get("confidence"), f"{field}.confidence"),
@@ -248,22 +257,26 @@ def _set_aside(
     annotator: User, slot_id: int, kind: str, *, key: str, reason: str, seconds: float | None, comment: str = ""
 ) -> Submission:
     slot = slot_of(annotator, slot_id)
+    act = Submission(
+        key=key, kind=kind, annotator=annotator, slot=slot, reason=reason, comment=comment, seconds=seconds
+    )
     with transaction.atomic():
-        held = Slot.objects.filter(id=slot.id, annotator=annotator, state=Slot.State.LEASED)
-        if not held.update(state=Slot.State.SKIPPED, leased_until=None):
-            raise Conflict("lease_gone", "this item is not yours any more")
-        highest = Slot.objects.filter(item_id=slot.item_id).aggregate(highest=Max("number"))["highest"]
-        Slot.objects.create(item_id=slot.item_id, queue_id=slot.queue_id, number=highest + 1, position=slot.position)
-        return Submission.objects.create(
-            key=key,
-            kind=kind,
-            annotator=annotator,
-            item=slot.item,
-            slot=slot,
-            reason=reason,
-            comment=comment,
-            seconds=seconds,
-        )
+        if slot.is_check:
+            checks.close_of(slot, annotator, state=Slot.State.SKIPPED, leased_until=None)
+        else:
+            _replace(slot, annotator)
+            act.item = slot.item
+        act.save(force_insert=True)
+    return act
+
+
+def _replace(slot: Slot, annotator: User) -> None:
+    """Set the person's slot aside and put a free one in its place."""
+    held = Slot.objects.filter(id=slot.id, annotator=annotator, state=Slot.State.LEASED)
+    if not held.update(state=Slot.State.SKIPPED, leased_until=None):
+        raise Conflict("lease_gone", "this item is not yours any more")
+    highest = Slot.objects.filter(item=slot.item).aggregate(highest=Max("number"))["highest"]
+    Slot.objects.create(item=slot.item, queue_id=slot.queue_id, number=highest + 1, position=slot.position)
 
 
 def undo(*, annotator: User, queue: Queue, now: datetime, slot_id: int | None = None) -> Undone | None:
@@ -275,28 +288,38 @@ def undo(*, annotator: User, queue: Queue, now: datetime, slot_id: int | None = 
     """
     until = now + timedelta(seconds=queue.lease_seconds)
     with transaction.atomic():
-        recent = Submission.objects.filter(annotator=annotator, item__queue=queue, late=False)
-        last = list(recent.order_by("-created_at", "-id").select_related("slot")[:UNDO_DEPTH])
+        recent = Submission.objects.filter(annotator=annotator, slot__queue=queue, late=False, requeued_at__isnull=True)
+        last = list(recent.order_by("-created_at", "-id").select_related("slot__queue")[:UNDO_DEPTH])
         submission = next((row for row in last if row.undone_at is None and slot_id in (None, row.slot_id)), None)
         if submission is None:
             return None
-        if not Submission.objects.filter(id=submission.id, undone_at__isnull=True).update(undone_at=now):
+        overlap.hold(submission.slot)
+        again = Submission.objects.filter(id=submission.id, undone_at__isnull=True, requeued_at__isnull=True)
+        if not again.update(undone_at=now):
             return None
-        labels = list(submission.labels.filter(superseded_at__isnull=True).select_related("signal"))
-        Label.objects.filter(submission=submission, superseded_at__isnull=True).update(superseded_at=now)
-        if submission.kind == Submission.Kind.ANSWER:
+        labels = _take_back(submission, now=now)
+        if submission.kind == Submission.Kind.ANSWER or submission.slot.is_check:
             held = submission.slot_id
             Slot.objects.filter(id=held).update(state=Slot.State.LEASED, annotator=annotator, leased_until=until)
         else:
             held = _return_from_aside(submission.slot, annotator, now=now, until=until)
-        slot = Slot.objects.select_related("item__conversation", "queue").get(id=held)
+        slot = worded(Slot.objects.select_related("queue")).get(id=held)
+        overlap.settle(slot)
     return Undone(slot, submission, labels)
+
+
+def _take_back(submission: Submission, *, now: datetime) -> Sequence[Label | CheckAnswer]:
+    if submission.slot.is_check:
+        return checks.take_back(submission, now=now)
+    labels = list(submission.labels.filter(superseded_at__isnull=True).select_related("signal"))
+    Label.objects.filter(submission=submission, superseded_at__isnull=True).update(superseded_at=now)
+    return labels
 
 
 def _return_from_aside(aside: Slot, annotator: User, *, now: datetime, until: datetime) -> int:
     """Take a slot of the item that is still open in place of the one that was set aside, which goes, so that the item ends
     with as many slots as it had; its history moves along."""
-    room = Slot.objects.filter(takeable(now), item_id=aside.item_id).order_by("-number")
+    room = Slot.objects.filter(takeable(now), item=aside.item).order_by("-number")
     for slot_id in list(room.values_list("id", flat=True)):
         if not Slot.objects.filter(takeable(now), id=slot_id).update(
             state=Slot.State.FREE, annotator=None, leased_until=None

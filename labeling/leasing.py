@@ -2,6 +2,7 @@
 
 Members are spread over lanes (`QueueMember.lane`): a person looks at the slots with their lane's number first, then at
 all others, then at leases that ran out. Each look is one step in one index, however many items there are.
+Where the queue mixes checks in, one that is due comes first (`labeling.checks`).
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
+from labeling import checks
 from labeling.errors import Conflict, NotFound
+from labeling.mixing import Mix
 from labeling.models import Queue, Slot, User
 
 MOST_HELD = 2
@@ -36,7 +39,10 @@ SELECT m.id, m.lane, q.id, q.state, q.overlap, q.lease_seconds, q.shows_cohort,
   (SELECT count(*) FROM labeling_slot s WHERE s.queue_id = q.id AND s.annotator_id = m.user_id AND s.state = 'skipped'),
   (SELECT i.position FROM labeling_item i WHERE i.queue_id = q.id ORDER BY i.position DESC LIMIT 1),
   (SELECT count(*) FROM
-     (SELECT 1 FROM labeling_slot s WHERE s.queue_id = q.id AND s.state = 'free' LIMIT {counted}) AS open)
+     (SELECT 1 FROM labeling_slot s WHERE s.queue_id = q.id AND s.state = 'free' LIMIT {counted}) AS open),
+  CASE WHEN q.repeat_share + q.gold_share > 0 THEN (SELECT count(*) FROM labeling_slot s
+     WHERE s.queue_id = q.id AND s.annotator_id = m.user_id AND s.item_id IS NULL) ELSE 0 END,
+  q.repeat_share, q.gold_share, q.practice_size > 0 AND m.practiced_at IS NULL
 FROM labeling_queuemember m JOIN labeling_queue q ON q.id = m.queue_id
 WHERE m.user_id = %s AND q.{column} = %s
 """
@@ -49,12 +55,16 @@ ORDER BY {order} LIMIT {size}
 FREE_IN_LANE = ("s.state = 'free' AND s.number = %s", "s.position")
 # Slots that replace skipped ones are numbered on beyond the lanes: they are found here, at the end.
 FREE_ELSEWHERE = ("s.state = 'free' AND s.number <> %s", "s.number, s.position")
-EXPIRED = ("s.state = 'leased' AND s.leased_until <= %s", "s.leased_until")
+EXPIRED = ("s.state = 'leased' AND s.item_id IS NOT NULL AND s.leased_until <= %s", "s.leased_until")
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where somebody stands in a queue before asking for an item: their lane, what they hold, what they have done."""
+    """Where somebody stands in a queue before asking for an item: their lane, what they hold, what they have done.
+
+    `held`, `done` and `skipped` count checks too; `checks` says how many of them are checks. `practice_due`: the queue opens
+    to them after its practice round.
+    """
 
     annotator: User
     queue_id: int
@@ -70,11 +80,25 @@ class Place:
     skipped: int
     items: int
     open: int
+    checks: int
+    mix: Mix
+    practice_due: bool
+
+    @property
+    def acts(self) -> int:
+        """How much they were given, checks included."""
+        return self.done + self.skipped + self.held
+
+    @property
+    def items_left(self) -> int:
+        """Items that they do not hold and that can still become theirs; at most COUNTED_OPEN are counted."""
+        return max(0, min(self.items - (self.acts - self.checks), self.open))
 
     @property
     def left(self) -> int:
-        """Items that can still become theirs; at most COUNTED_OPEN are counted."""
-        return max(0, min(self.items - self.done - self.skipped - self.held, self.open)) + self.held
+        """What is still to come for them, in hand or not, with the checks that are due on the way: so the count goes down
+        by one with each act, whatever it was."""
+        return self.held + self.mix.acts_for(self.items_left, after=self.acts)
 
 
 def place(*, annotator: User, queue: Queue | int | str, holding: Collection[int] = ()) -> Place:
@@ -88,7 +112,10 @@ def place(*, annotator: User, queue: Queue | int | str, holding: Collection[int]
         row = cursor.fetchone()
     if row is None:
         raise NotFound("not_a_member", "there is no such queue", field="queue")
-    member, lane, queue_id, state, overlap, seconds, shows, members, held, elsewhere, done, skipped, highest, free = row
+    member, lane, queue_id, state, overlap, seconds, shows, members, held, elsewhere, done, skipped, highest, free = (
+        row[:14]
+    )
+    checked, repeat, known, practice = row[14:]
     return Place(
         annotator=annotator,
         queue_id=queue_id,
@@ -104,6 +131,9 @@ def place(*, annotator: User, queue: Queue | int | str, holding: Collection[int]
         skipped=skipped,
         items=0 if highest is None else highest + 1,
         open=free,
+        checks=checked,
+        mix=Mix(repeat, known, f"{queue_id}:{annotator.id}"),
+        practice_due=bool(practice),
     )
 
 
@@ -119,7 +149,7 @@ def lease(*, annotator: User, queue: Queue, now: datetime, holding: Collection[i
 def lease_at(standing: Place, *, now: datetime) -> Slot | None:
     """`lease` for somebody whose place is known already."""
     annotator = standing.annotator
-    if standing.state != Queue.State.OPEN:
+    if standing.state != Queue.State.OPEN or standing.practice_due:
         return None
     until = now + timedelta(seconds=standing.lease_seconds)
     if standing.held_elsewhere is not None:
@@ -128,18 +158,31 @@ def lease_at(standing: Place, *, now: datetime) -> Slot | None:
             return with_words(standing.held_elsewhere)
     if standing.held >= MOST_HELD:
         return None
+    if standing.mix.share and standing.items_left:
+        check = checks.serve(
+            annotator=annotator, queue_id=standing.queue_id, mix=standing.mix, act=standing.acts, now=now, until=until
+        )
+        if check is not None:
+            return with_words(check)
     for slot_id in _candidates(standing, now=now):
         if _claim(slot_id, annotator=annotator, now=now, until=until):
             return with_words(slot_id)
     return None
 
 
+UNITS = ("item", "asks_again", "known_item")
+UNSERVED = ("metadata", "attributes", "summary")
+
+
 def with_words(slot_id: int) -> Slot:
     """A slot with the conversation that is served; what is never served is not read."""
-    return (
-        Slot.objects.select_related("item__conversation")
-        .defer(*(f"item__conversation__{name}" for name in ("metadata", "attributes", "summary")))
-        .get(id=slot_id)
+    return worded(Slot.objects.all()).get(id=slot_id)
+
+
+def worded(slots: QuerySet[Slot]) -> QuerySet[Slot]:
+    """Slots with what is asked in them, an item's or a check's."""
+    return slots.select_related(*(f"{unit}__conversation" for unit in UNITS)).defer(
+        *(f"{unit}__conversation__{name}" for unit in UNITS for name in UNSERVED)
     )
 
 
@@ -174,7 +217,7 @@ def _rotated(slots: list[int], start: int) -> list[int]:
 
 def takeable(now: datetime) -> Q:
     """A slot that anybody may take: free, or leased until a time that has passed."""
-    return Q(state=Slot.State.FREE) | Q(state=Slot.State.LEASED, leased_until__lte=now)
+    return Q(state=Slot.State.FREE) | Q(state=Slot.State.LEASED, item__isnull=False, leased_until__lte=now)
 
 
 def _claim(slot_id: int, *, annotator: User, now: datetime, until: datetime) -> bool:
@@ -199,16 +242,24 @@ def renew(*, annotator: User, slot_id: int, now: datetime) -> datetime:
     return until
 
 
-def release(*, annotator: User, slot_id: int) -> bool:
+def release(*, annotator: User, slot_id: int, now: datetime) -> bool:
     """Give back a slot that was not used: a prefetched item whose reader has left. Answers whether it was still held."""
     slot = slot_of(annotator, slot_id)
     held = Slot.objects.filter(id=slot.id, annotator=annotator, state=Slot.State.LEASED)
+    if slot.is_check:  # it is nobody else's: it comes back with the person
+        return held.update(leased_until=now) == 1
     return held.update(state=Slot.State.FREE, annotator=None, leased_until=None) == 1
 
 
 def slot_of(annotator: User, slot_id: int) -> Slot:
-    """A slot of a queue of which `annotator` is a member, with its item; NotFound for everybody else."""
-    slot = Slot.objects.filter(id=slot_id, queue__memberships__user=annotator).select_related("queue", "item").first()
+    """A slot of a queue of which `annotator` is a member, with what it asks; NotFound for everybody else, and for a check of
+    somebody else's."""
+    mine = Q(item__isnull=False) | Q(annotator=annotator)
+    slot = (
+        Slot.objects.filter(mine, id=slot_id, queue__memberships__user=annotator)
+        .select_related("queue", *UNITS)
+        .first()
+    )
     if slot is None:
         raise NotFound("unknown_assignment", "there is no such assignment", field="assignment")
     return slot
@@ -216,10 +267,10 @@ def slot_of(annotator: User, slot_id: int) -> Slot:
 
 @dataclass(frozen=True, slots=True)
 class Emptiness:
-    """Why nothing is left for somebody: `reason` is done, held, not_yours, paused, closed or waiting.
+    """Why nothing is left for somebody: `reason` is done, held, not_yours, paused, closed, practice or waiting.
 
     *held*: others hold items, the first until `until`. *not_yours*: what is left are items that this person has had
-    already; others have to label them. *waiting*: something is there again, ask once more.
+    already; others have to label them. *practice*: the queue opens after its practice round. *waiting*: something is there again, ask once more.
     """
 
     reason: str
@@ -231,13 +282,15 @@ def why_empty(*, annotator: User, queue: Queue, now: datetime) -> Emptiness:
     """What an empty answer means: everything done, items held by others until a time, or the queue at rest."""
     if queue.state != Queue.State.OPEN:
         return Emptiness(queue.state)
+    if queue.practice_size and queue.memberships.filter(user=annotator, practiced_at__isnull=True).exists():
+        return Emptiness("practice")
     theirs = Slot.objects.filter(item=OuterRef("item"), annotator=annotator)
-    others = Slot.objects.filter(~Exists(theirs), queue=queue)
+    others = Slot.objects.filter(~Exists(theirs), queue=queue, item__isnull=False)
     if others.filter(takeable(now)).exists():
         return Emptiness("waiting")
     held = others.filter(state=Slot.State.LEASED)
     soonest = held.order_by("leased_until").values_list("leased_until", flat=True).first()
     if soonest is not None:
         return Emptiness("held", until=soonest, held_by_others=held.count())
-    unfinished = Slot.objects.filter(queue=queue, state__in=[Slot.State.FREE, Slot.State.LEASED])
+    unfinished = Slot.objects.filter(queue=queue, item__isnull=False, state__in=[Slot.State.FREE, Slot.State.LEASED])
     return Emptiness("not_yours" if unfinished.exclude(annotator=annotator).exists() else "done")

@@ -11,11 +11,11 @@ from typing import Any
 
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 
-from labeling import wording
+from labeling import checks, wording
 from labeling.formats.rows import moment_text
 from labeling.labels import Undone
-from labeling.leasing import COUNTED_OPEN, Place
-from labeling.models import WHOLE, Conversation, Label, Queue, Slot, Submission, User
+from labeling.leasing import COUNTED_OPEN, Place, worded
+from labeling.models import WHOLE, Conversation, Label, Queue, QueueMember, Slot, Submission, User
 from labeling.questions import Question
 
 TURN_FIELDS = ("role", "text", "at", "start", "end")
@@ -32,7 +32,7 @@ def served(slot: Slot, *, shows_cohort: bool) -> dict[str, Any]:
     Of a call also how sure the recogniser was of each word, and what was really said where somebody wrote that down.
     No prediction, no other answer, no metadata is in it.
     """
-    conversation = slot.item.conversation
+    conversation = slot.unit.conversation
     shown: dict[str, Any] = {
         "id": conversation.external_id,
         "channel": conversation.channel,
@@ -46,7 +46,7 @@ def served(slot: Slot, *, shows_cohort: bool) -> dict[str, Any]:
         "assignment": slot.id,
         "lease_expires_at": moment_text(slot.leased_until),
         "conversation": shown,
-        "turn": None if slot.item.turn == WHOLE else slot.item.turn,
+        "turn": None if slot.unit.turn == WHOLE else slot.unit.turn,
     }
 
 
@@ -113,6 +113,7 @@ class MyQueue:
     done: int
     left: int
     pace: float | None
+    practice_due: bool = False
 
     @property
     def time_left(self) -> timedelta | None:
@@ -130,11 +131,14 @@ def my_queues(annotator: User) -> list[MyQueue]:
     keys = [queue.id for queue in queues]
     own = Slot.objects.filter(annotator=annotator, queue__in=keys).order_by()
     counts = {
-        key: (done, held)
-        for key, done, held in own.values_list("queue_id").annotate(
-            done=Count("id", filter=Q(state=Slot.State.DONE)), held=Count("id", filter=Q(state=Slot.State.LEASED))
+        key: (done, held, acts)
+        for key, done, held, acts in own.values_list("queue_id").annotate(
+            done=Count("id", filter=Q(state=Slot.State.DONE)),
+            held=Count("id", filter=Q(state=Slot.State.LEASED)),
+            acts=Count("id"),
         )
     }
+    practised = dict(QueueMember.objects.filter(user=annotator, queue__in=keys).values_list("queue_id", "practiced_at"))
     # An item is open for somebody when one of its slots is free and none of its slots is theirs.
     theirs = Slot.objects.filter(item=OuterRef("item"), annotator=annotator)
     free = Slot.objects.filter(~Exists(theirs), queue__in=keys, state=Slot.State.FREE).order_by()
@@ -143,9 +147,11 @@ def my_queues(annotator: User) -> list[MyQueue]:
     usual = median([seconds for given in pace.values() for seconds in given]) if pace else None
     rows = []
     for queue in queues:
-        done, held = counts.get(queue.id, (0, 0))
+        done, held, acts = counts.get(queue.id, (0, 0, 0))
+        left = held + checks.mix_of(queue, annotator).acts_for(open_items.get(queue.id, 0), after=acts)
         here = pace.get(queue.id)
-        rows.append(MyQueue(queue, done, open_items.get(queue.id, 0) + held, median(here) if here else usual))
+        due = queue.practice_size > 0 and practised.get(queue.id) is None
+        rows.append(MyQueue(queue, done, left, median(here) if here else usual, practice_due=due))
     return rows
 
 
@@ -157,12 +163,12 @@ def first_open(queues: Sequence[MyQueue]) -> MyQueue | None:
 def in_hand(*, annotator: User, queue: Queue, now: datetime) -> Slot | None:
     """The item that somebody holds already; read only, so that a page can show it."""
     held = Slot.objects.filter(annotator=annotator, queue=queue, state=Slot.State.LEASED, leased_until__gt=now)
-    return held.select_related("item__conversation").order_by("position", "id").first()
+    return worded(held).order_by("position", "id").first()
 
 
 def paces(annotator: User) -> dict[int, list[float]]:
     """Active seconds of the person's last answers by queue, breaks left out; one query."""
-    recent = _timed(annotator).values_list("item__queue_id", "seconds")[: 4 * PACE_SAMPLE]
+    recent = _timed(annotator).values_list("slot__queue_id", "seconds")[: 4 * PACE_SAMPLE]
     found: dict[int, list[float]] = {}
     for queue, seconds in recent:
         found.setdefault(queue, []).append(seconds or 0.0)
@@ -179,14 +185,14 @@ def seconds_an_item(annotator: User, *, queue: Queue | None = None) -> float | N
     """The median active time of the person's last answers; None before the first."""
     answers = _timed(annotator)
     if queue is not None:
-        answers = answers.filter(item__queue=queue)
+        answers = answers.filter(slot__queue=queue)
     recent = [seconds or 0.0 for seconds in answers.values_list("seconds", flat=True)[:PACE_SAMPLE]]
     return median(recent) if recent else None
 
 
 def recent_acts(*, annotator: User, queue: Queue, limit: int = 10) -> list[Submission]:
     """The person's last acts in a queue, newest first."""
-    acts = Submission.objects.filter(annotator=annotator, item__queue=queue, undone_at__isnull=True)
+    acts = Submission.objects.filter(annotator=annotator, slot__queue=queue, undone_at__isnull=True)
     return list(acts.select_related("item__conversation").order_by("-created_at", "-id")[:limit])
 
 
@@ -207,7 +213,7 @@ class Shift:
 
 def shift(*, annotator: User, queue: Queue, now: datetime) -> Shift:
     """The person's own account of a queue; never beside anybody else's."""
-    acts = Submission.objects.filter(annotator=annotator, item__queue=queue, undone_at__isnull=True)
+    acts = Submission.objects.filter(annotator=annotator, slot__queue=queue, undone_at__isnull=True)
     latest = acts.order_by("-created_at", "-id").values_list("created_at", "kind", "seconds")[:LONGEST_SHIFT]
     began, kinds, spent = _since_the_break(latest)
     labels = Label.objects.filter(annotator=annotator, item__queue=queue, superseded_at__isnull=True, late=False)

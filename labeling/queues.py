@@ -9,8 +9,9 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import Count, F, Max, Q, QuerySet
 
+from labeling import overlap
 from labeling.errors import Refused
-from labeling.models import Queue, QueueMember, Slot, User
+from labeling.models import Label, Queue, QueueMember, Slot, Submission, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +85,17 @@ def add_members(*, queue: Queue, members: Sequence[User]) -> None:
 def remove_member(*, queue: Queue, member: User) -> None:
     """The person gets no more items; what they hold is free again, what they answered stays."""
     QueueMember.objects.filter(queue=queue, user=member).delete()
-    held = Slot.objects.filter(queue=queue, annotator=member, state=Slot.State.LEASED)
+    held = Slot.objects.filter(queue=queue, item__isnull=False, annotator=member, state=Slot.State.LEASED)
     held.update(state=Slot.State.FREE, annotator=None, leased_until=None)
 
 
 @transaction.atomic
-def widen_overlap(*, queue: Queue, overlap: int) -> int:
+def widen_overlap(*, queue: Queue, labels: int) -> int:
     """Want more labels for every item; returns the slots that were added. Fewer is refused: slots may be in use."""
     queue = Queue.objects.select_for_update().get(id=queue.id)
-    if not queue.overlap < overlap <= 50:
+    if not queue.overlap < labels <= 50:
         raise Refused("bad_overlap", f"the overlap can grow from {queue.overlap} up to 50", field="overlap")
-    more = overlap - queue.overlap
+    more = labels - queue.overlap
     highest = queue.items.annotate(highest=Max("slots__number")).values_list("id", "position", "highest")
     slots = [
         Slot(item_id=item, queue=queue, number=(-1 if last is None else last) + extra, position=position)
@@ -102,14 +103,39 @@ def widen_overlap(*, queue: Queue, overlap: int) -> int:
         for extra in range(1, more + 1)
     ]
     Slot.objects.bulk_create(slots, batch_size=2000)
-    Queue.objects.filter(id=queue.id).update(overlap=overlap)
+    most = None if queue.overlap_most is None else max(queue.overlap_most, labels)
+    Queue.objects.filter(id=queue.id).update(overlap=labels, overlap_most=most)
     return len(slots)
+
+
+@transaction.atomic
+def change_adaptive(*, queue: Queue, most: int | None) -> int:
+    """Ask a further person where the first labels leave a tie, up to `most` labels an item; None: no longer.
+
+    Returns how many items that are done by now get a further label.
+    """
+    queue = Queue.objects.select_for_update().get(id=queue.id)
+    if most is not None and not queue.overlap <= most <= 50:
+        raise Refused("bad_overlap", f"the most labels lie between {queue.overlap} and 50", field="overlap_most")
+    queue.overlap_most = most
+    queue.save(update_fields=["overlap_most"])
+    if most is None:
+        return 0
+    before = Slot.objects.filter(queue=queue).count()
+    current = Label.objects.filter(item__queue=queue, superseded_at__isnull=True, late=False).order_by()
+    split = current.values("item_id", "signal_id").annotate(answers=Count("value", distinct=True)).filter(answers__gt=1)
+    for item in sorted(set(split.values_list("item_id", flat=True))):
+        one = Slot.objects.filter(item=item, state=Slot.State.DONE).select_related("queue").first()
+        if one is not None:
+            overlap.hold(one)
+            overlap.settle(one)
+    return Slot.objects.filter(queue=queue).count() - before
 
 
 def progress(queues: QuerySet[Queue] | Sequence[Queue]) -> dict[int, Progress]:
     """Progress by queue id; two queries however many queues there are. A skipped slot is replaced, so it is not wanted."""
     ids = [queue.id for queue in queues]
-    slots = Slot.objects.filter(queue__in=ids).exclude(state=Slot.State.SKIPPED)
+    slots = Slot.objects.filter(queue__in=ids, item__isnull=False).exclude(state=Slot.State.SKIPPED)
     counts = (
         slots.order_by()
         .values_list("queue_id")
@@ -134,7 +160,11 @@ def progress(queues: QuerySet[Queue] | Sequence[Queue]) -> dict[int, Progress]:
 
 def members(queue: Queue) -> list[MemberProgress]:
     """Members, and others who once were and labelled, by name."""
-    slots = Slot.objects.filter(queue=queue, annotator__isnull=False).order_by().values_list("annotator_id")
+    slots = (
+        Slot.objects.filter(queue=queue, item__isnull=False, annotator__isnull=False)
+        .order_by()
+        .values_list("annotator_id")
+    )
     acts = slots.annotate(
         done=Count("id", filter=Q(state=Slot.State.DONE)),
         held=Count("id", filter=Q(state=Slot.State.LEASED)),
@@ -142,10 +172,10 @@ def members(queue: Queue) -> list[MemberProgress]:
     )
     counts = {annotator: (done, held, skipped) for annotator, done, held, skipped in acts}
     last = dict(
-        queue.items.filter(submissions__undone_at__isnull=True, submissions__isnull=False)
+        Submission.objects.filter(slot__queue=queue, undone_at__isnull=True)
         .order_by()
-        .values_list("submissions__annotator_id")
-        .annotate(last=Max("submissions__created_at"))
+        .values_list("annotator_id")
+        .annotate(last=Max("created_at"))
     )
     present = set(queue.memberships.values_list("user_id", flat=True))
     people = User.objects.filter(id__in={*counts, *present}).order_by("username")

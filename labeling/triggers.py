@@ -55,6 +55,10 @@ _LABEL = (
     "id, conversation_id, turn, signal_id, annotator_id, item_id, submission_id, value, number, confidence, comment, seconds, "
     "guideline_id, late, labeled_at, stored_at, metadata"
 )
+_CHECK = (
+    "id, submission_id, slot_id, annotator_id, signal_id, value, number, confidence, comment, seconds, guideline_id, "
+    "first_id, known_id, answered_at"
+)
 _RULING = (
     "id, conversation_id, turn, signal_id, item_id, reviewer_id, value, number, reason, note, guideline_id, decided_at"
 )
@@ -84,6 +88,10 @@ LABELING = (
         "a frozen dataset version does not change",
         "OLD.frozen_at IS NOT NULL",
     ),
+)
+CHECKS = (
+    Guard("check_answer_keeps", "labeling_checkanswer", f"UPDATE OF {_CHECK}", "answers to checks are append-only"),
+    Guard("check_answer_stays", "labeling_checkanswer", "DELETE", "answers to checks are append-only"),
 )
 CALIBRATION = (
     Guard(

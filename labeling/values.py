@@ -9,6 +9,9 @@ from typing import Any
 
 from labeling.models import Signal
 
+NEAR = 0.1
+"""Numbers within this share of their scale's range say the same, where only sameness is asked for."""
+
 
 class ValueRefused(ValueError):
     """An answer that the signal's scale does not have."""
@@ -56,6 +59,15 @@ class Scale:
         if self.kind == "multilabel":
             return json.loads(text)
         return text
+
+    def same(self, one: str, other: str) -> bool:
+        """Whether two canonical answers say the same: equal text; numbers within NEAR of the scale's range (where it is
+        open: of the larger one)."""
+        if self.kind != "interval":
+            return one == other
+        first, second = float(one), float(other)
+        span = None if self.minimum is None or self.maximum is None else self.maximum - self.minimum
+        return abs(first - second) <= NEAR * (max(abs(first), abs(second)) if span is None else span)
 
     def _number(self, answer: Any) -> float:
         if isinstance(answer, bool) or not isinstance(answer, int | float):

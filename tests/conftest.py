@@ -25,7 +25,7 @@ def plain_static_files() -> None:
 @pytest.fixture(autouse=True, scope="session")
 def tables_can_be_emptied() -> Iterator[None]:
     """Tests that commit are followed by a flush, which on SQLite is a DELETE: the triggers step aside for it."""
-    guards = (*triggers.LABELING, *triggers.CALIBRATION)
+    guards = (*triggers.LABELING, *triggers.CHECKS, *triggers.CALIBRATION)
     operations = DatabaseWrapper.ops_class
     plain = operations.sql_flush
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from calibration.models import Classifier, ClassifierVersion, Prediction
 from calibration.rollups import Changes
+from labeling import checks, gold
 from labeling.models import (
     WHOLE,
     Category,
@@ -220,3 +221,16 @@ def make_weeks(
     for one, home in zip(predictions, homes, strict=True):
         changes.add(one, started_at=home.started_at, channel=home.channel, cohort=home.cohort)
     changes.write()
+
+
+def make_known(queue: Queue, answers: Sequence[str], *, slug: str = "known", explanation: str = "") -> DatasetVersion:
+    """Frozen gold of the queue's first signal over new chats, one for each answer, which the queue may ask as checks."""
+    signal = queue.queue_signals.order_by("position")[0].signal
+    expert = make_user()
+    homes = [make_conversation() for _ in answers]
+    for home, value in zip(homes, answers, strict=True):
+        make_label(home, signal, expert, value)
+    version = gold.freeze(dataset=slug, signal=signal, aggregation="single", now=timezone.now())
+    checks.know(queue=queue, versions=[version])
+    queue.known_items.update(explanation=explanation)
+    return version

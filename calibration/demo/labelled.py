@@ -78,8 +78,8 @@ def _label(
     slot: Slot, submission: Submission, signal: Signal, guideline: Guideline | None, value: str, at: datetime
 ) -> Label:
     return Label(
-        conversation_id=slot.item.conversation_id,
-        turn=slot.item.turn,
+        conversation_id=slot.unit.conversation_id,
+        turn=slot.unit.turn,
         signal=signal,
         annotator=submission.annotator,
         item_id=slot.item_id,

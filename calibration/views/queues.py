@@ -136,7 +136,7 @@ def _priority(queue: Queue, request: HttpRequest) -> str:
 
 
 def _overlap(queue: Queue, request: HttpRequest) -> str:
-    added = verbs.widen_overlap(queue=queue, overlap=_number(request, "overlap"))
+    added = verbs.widen_overlap(queue=queue, labels=_number(request, "overlap"))
     return f"{added} more labels are wanted."
 
 

@@ -14,7 +14,7 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from labeling import guidelines, keymap, labels, leasing, queries, questions
+from labeling import checks, guidelines, keymap, labels, leasing, queries, questions
 from labeling.access import queue_to_label
 from labeling.errors import Conflict, NotFound, Refused
 from labeling.formats.rows import moment_text
@@ -65,6 +65,8 @@ class NextItem(Labelling):
         """`{"holding": [assignment, …]}` names the items that the client has already."""
         holding = _holding(self.body(request))
         standing = leasing.place(annotator=self.annotator(request), queue=slug, holding=holding)
+        if standing.practice_due:
+            raise Conflict("practice_first", f"the queue opens after its practice round: queues/{slug}/practice/")
         item = next_item(standing, now=timezone.now())
         return HttpResponse(status=204) if item is None else JsonResponse(item)
 
@@ -169,7 +171,7 @@ class Renew(Labelling):
 class Release(Labelling):
     @extend_schema(summary="Give back an item that was not used", request=None, responses=OpenApiTypes.OBJECT)
     def post(self, request: Request, assignment: int) -> HttpResponse:
-        released = leasing.release(annotator=self.annotator(request), slot_id=assignment)
+        released = leasing.release(annotator=self.annotator(request), slot_id=assignment, now=timezone.now())
         return JsonResponse({"assignment": assignment, "released": released})
 
 
@@ -239,7 +241,10 @@ def _acknowledged(outcome: labels.Outcome, body: dict[str, Any], annotator: User
         "at": moment_text(act.created_at),
         **act.answer,
     }
+    told_of = checks.feedback(act)
+    if told_of is not None:
+        told["feedback"] = told_of
     if body.get("next"):
-        standing = leasing.place(annotator=annotator, queue=act.item.queue_id, holding=_holding(body))
+        standing = leasing.place(annotator=annotator, queue=act.slot.queue_id, holding=_holding(body))
         told["next"] = next_item(standing, now=timezone.now())
     return JsonResponse(told, status=fresh if outcome.created else 200)

@@ -24,7 +24,14 @@ class Submission(models.Model):
     key = models.CharField(max_length=64, help_text="The client's own id of this act.")
     kind = models.CharField(max_length=6, choices=Kind)
     annotator = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="submissions")
-    item = models.ForeignKey(Item, on_delete=models.PROTECT, related_name="submissions")
+    item = models.ForeignKey(
+        Item,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="submissions",
+        help_text="Of an answer that counts; a check has none.",
+    )
     slot = models.ForeignKey(Slot, on_delete=models.PROTECT, related_name="submissions")
     reason = models.CharField(max_length=200, blank=True)
     comment = models.TextField(blank=True)
@@ -33,6 +40,9 @@ class Submission(models.Model):
     answer = models.JSONField(default=dict, help_text="What the client was told, told again on a repeat.")
     created_at = models.DateTimeField(auto_now_add=True)
     undone_at = models.DateTimeField(null=True, blank=True)
+    requeued_at = models.DateTimeField(
+        null=True, blank=True, help_text="When its item was asked again of everybody, after the guideline was mended."
+    )
 
     class Meta:
         constraints: ClassVar = [

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import secrets
+from typing import TYPE_CHECKING, ClassVar
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from labeling.models.conversations import WHOLE, Conversation
 from labeling.models.signals import Signal
+
+if TYPE_CHECKING:
+    from labeling.models.checks import KnownItem
+
+MOST_CHECKS = 0.5
+"""No more than every second item is a check."""
+
+
+def random_id() -> int:
+    """An assignment's id, of which JavaScript keeps every digit. Ids in a row would tell a hidden repeat, made late, from
+    an item that was drawn with the queue."""
+    return secrets.randbelow(2**53 - 1) + 1
 
 
 class Queue(models.Model):
@@ -25,12 +38,25 @@ class Queue(models.Model):
     description = models.TextField(blank=True)
     state = models.CharField(max_length=6, choices=State, default=State.OPEN)
     overlap = models.PositiveSmallIntegerField(default=1)
+    overlap_most = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="Adaptive overlap: up to so many labels where the first ones leave a tie."
+    )
     priority = models.SmallIntegerField(default=0)
     lease_seconds = models.PositiveIntegerField(default=900)
     shows_cohort = models.BooleanField(
         default=False, help_text="Cohort and customer bend judgement: hidden unless asked."
     )
     hides_names = models.BooleanField(default=True, help_text="Reviewers see votes without names until they decide.")
+    # What is mixed in among the items, as shares of what a person gets, and the round before the first one.
+    repeat_share = models.FloatField(default=0.0, help_text="Items asked again of the same person.")
+    repeat_after_items = models.PositiveIntegerField(default=20)
+    repeat_after_minutes = models.PositiveIntegerField(default=0)
+    gold_share = models.FloatField(default=0.0, help_text="Units of known answer.")
+    gold_feedback = models.BooleanField(default=False, help_text="Tell the known answer right after a gold check.")
+    practice_size = models.PositiveSmallIntegerField(
+        default=0, help_text="Units of a practice round; 0: there is none."
+    )
+    practice_pass = models.FloatField(default=0.8, help_text="Share of a practice round's answers that must be right.")
     # How it was drawn, so that anyone can draw it again.
     strategy = models.CharField(max_length=20, default="uniform")
     by = models.JSONField(default=list)
@@ -49,6 +75,19 @@ class Queue(models.Model):
             models.CheckConstraint(condition=Q(state__in=["open", "paused", "closed"]), name="queue_state_known"),
             models.CheckConstraint(condition=Q(overlap__gte=1) & Q(overlap__lte=50), name="queue_overlap_in_range"),
             models.CheckConstraint(condition=Q(lease_seconds__gte=10), name="queue_lease_long_enough"),
+            models.CheckConstraint(
+                condition=Q(overlap_most__isnull=True) | Q(overlap_most__gte=F("overlap"), overlap_most__lte=50),
+                name="queue_overlap_most_in_range",
+            ),
+            models.CheckConstraint(
+                condition=Q(repeat_share__gte=0) & Q(gold_share__gte=0), name="queue_shares_not_negative"
+            ),
+            models.CheckConstraint(
+                condition=Q(repeat_share__lte=MOST_CHECKS - F("gold_share")), name="queue_mostly_items"
+            ),
+            models.CheckConstraint(
+                condition=Q(practice_pass__gte=0) & Q(practice_pass__lte=1), name="queue_practice_pass_is_a_share"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -74,6 +113,7 @@ class QueueMember(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
     lane = models.PositiveSmallIntegerField(default=0)
     added_at = models.DateTimeField(auto_now_add=True)
+    practiced_at = models.DateTimeField(null=True, blank=True, help_text="When they passed the practice round.")
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["queue", "user"], name="queue_member_once")]
@@ -103,8 +143,10 @@ class Item(models.Model):
 
 
 class Slot(models.Model):
-    """Room for one answer on one item. A lease is a conditional UPDATE on a free or expired slot; nothing else counts.
+    """Room for one answer. A lease is a conditional UPDATE on a free or expired slot; nothing else counts.
 
+    Most slots are of an `item`, and whoever comes takes them. A hidden repeat (`asks_again`) and a gold check
+    (`known_item`) have slots of their own, which belong to one person from the start and are never free.
     `queue` and `position` repeat the item's, so that the next free slot is one step in one index.
     """
 
@@ -114,10 +156,13 @@ class Slot(models.Model):
         DONE = "done"
         SKIPPED = "skipped"
 
-    item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="slots")
+    id = models.BigIntegerField(primary_key=True, default=random_id, editable=False)
+    item = models.ForeignKey(Item, on_delete=models.CASCADE, null=True, blank=True, related_name="slots")
+    asks_again = models.ForeignKey(Item, on_delete=models.CASCADE, null=True, blank=True, related_name="repeats")
+    known_item = models.ForeignKey("KnownItem", on_delete=models.PROTECT, null=True, blank=True, related_name="slots")
     queue = models.ForeignKey(Queue, on_delete=models.CASCADE, related_name="slots")
-    number = models.PositiveSmallIntegerField(help_text="0-based, below the overlap: the lane it lies in.")
-    position = models.PositiveIntegerField()
+    number = models.PositiveSmallIntegerField(default=0, help_text="0-based, below the overlap: the lane it lies in.")
+    position = models.PositiveIntegerField(default=0)
     state = models.CharField(max_length=7, choices=State, default=State.FREE)
     annotator = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="slots"
@@ -128,6 +173,19 @@ class Slot(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["item", "number"], name="slot_number_once"),
             models.UniqueConstraint(fields=["item", "annotator"], name="slot_annotator_once"),
+            models.UniqueConstraint(fields=["asks_again", "annotator"], name="slot_repeat_once"),
+            models.UniqueConstraint(fields=["known_item", "annotator"], name="slot_known_once"),
+            models.CheckConstraint(
+                condition=(
+                    Q(item__isnull=False, asks_again__isnull=True, known_item__isnull=True)
+                    | Q(item__isnull=True, asks_again__isnull=False, known_item__isnull=True)
+                    | Q(item__isnull=True, asks_again__isnull=True, known_item__isnull=False)
+                ),
+                name="slot_asks_one_thing",
+            ),
+            models.CheckConstraint(
+                condition=Q(item__isnull=False) | Q(annotator__isnull=False), name="slot_check_is_somebodys"
+            ),
             models.CheckConstraint(
                 condition=(
                     Q(state="free", annotator__isnull=True, leased_until__isnull=True)
@@ -140,6 +198,21 @@ class Slot(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(fields=["queue", "number", "position"], condition=Q(state="free"), name="slot_next_free"),
-            models.Index(fields=["queue", "leased_until"], condition=Q(state="leased"), name="slot_next_expired"),
+            models.Index(
+                fields=["queue", "leased_until"],
+                condition=Q(state="leased", item__isnull=False),
+                name="slot_next_expired",
+            ),
             models.Index(fields=["annotator", "queue", "state"], name="slot_of_annotator"),
         ]
+
+    @property
+    def unit(self) -> Item | KnownItem:
+        """What is asked about: something with a conversation and a turn."""
+        found = self.item or self.asks_again or self.known_item
+        assert found is not None
+        return found
+
+    @property
+    def is_check(self) -> bool:
+        return self.item_id is None

@@ -108,11 +108,11 @@ def test_the_list_of_queues_takes_a_fixed_number_of_queries(ann: User, django_as
     signal = make_signal()
     for number in range(2):
         make_queue(f"q{number}", signals=[signal], members=[ann])
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(7):
         assert len(queries.my_queues(ann)) == 2
     for number in range(2, 8):
         make_queue(f"q{number}", signals=[signal], members=[ann])
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(7):
         assert len(queries.my_queues(ann)) == 8
 
 

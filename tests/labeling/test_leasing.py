@@ -94,8 +94,8 @@ def test_a_released_item_goes_to_the_next() -> None:
     ann, ben = make_user(), make_user()
     queue = make_queue(items=1, members=[ann, ben])
     slot = lease(ann, queue)
-    assert leasing.release(annotator=ann, slot_id=slot.id)
-    assert not leasing.release(annotator=ann, slot_id=slot.id)
+    assert leasing.release(annotator=ann, slot_id=slot.id, now=NOW)
+    assert not leasing.release(annotator=ann, slot_id=slot.id, now=NOW)
     assert lease(ben, queue).id == slot.id
 
 

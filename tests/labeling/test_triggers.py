@@ -85,7 +85,7 @@ def test_pinned_versions_stay_as_they_are(statement: str) -> None:
 
 def test_every_guard_stands_after_all_migrations() -> None:
     """A migration that rebuilds a guarded table must put its triggers up anew."""
-    names = {guard.name for guard in (*triggers.LABELING, *triggers.CALIBRATION)}
+    names = {guard.name for guard in (*triggers.LABELING, *triggers.CHECKS, *triggers.CALIBRATION)}
     source = (
         "SELECT name FROM sqlite_master WHERE type = 'trigger'"
         if connection.vendor == "sqlite"
