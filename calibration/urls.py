@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from calibration.api import agreement, bulk, canaries, classifiers, conversations, drift, evals, moves, queues, traces
+from calibration.api import (
+    agreement,
+    bulk,
+    canaries,
+    classifiers,
+    conversations,
+    drift,
+    evals,
+    moves,
+    people,
+    queues,
+    traces,
+)
 from calibration.views import canaries as canary_pages
 from calibration.views import conversations as conversation_pages
 from calibration.views import datasets as dataset_pages
@@ -14,6 +26,7 @@ from calibration.views import journeys as journey_pages
 from calibration.views import moves as move_pages
 from calibration.views import outcomes as outcome_pages
 from calibration.views import overview, reports
+from calibration.views import people as people_pages
 from calibration.views import queues as queue_pages
 from calibration.views import traces as trace_pages
 from calibration.views import voice as voice_pages
@@ -36,6 +49,8 @@ pages: list[URLPattern] = [
     path("queues/new/", queue_pages.new, name="queue-new"),
     path("queues/<slug:slug>/", queue_pages.one, name="queue"),
     path("queues/<slug:slug>/change/", queue_pages.change, name="queue-change"),
+    path("people/", people_pages.myself, name="myself"),
+    path("people/<str:name>/", people_pages.one, name="person"),
     path("datasets/", dataset_pages.index, name="datasets"),
     path("datasets/freeze/", dataset_pages.freeze, name="freeze"),
     path("datasets/freeze/preview/", dataset_pages.freeze_preview, name="freeze-preview"),
@@ -82,6 +97,7 @@ api: list[URLPattern] = [
     path("outcomes/bulk/", bulk.BulkOutcomes.as_view()),
     path("conversations/", conversations.Conversations.as_view()),
     path("conversations/<path:external_id>/", conversations.OneConversation.as_view()),
+    path("people/<str:name>/", people.Person.as_view()),
     path("agreement/", agreement.Agreement.as_view()),
     path("plan/", agreement.Plan.as_view()),
     path("comparison/", agreement.Comparison.as_view()),

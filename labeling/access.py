@@ -8,7 +8,7 @@ from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404
 
 from labeling.models import Dataset, DatasetVersion, Queue, Signal, User
@@ -53,6 +53,23 @@ def queue_to_review(user: User, slug: str) -> Queue:
     if not user.may("reviewer"):
         raise PermissionDenied("Reviewing is for reviewers and above.")
     return queue
+
+
+def person_to_read(reader: User, name: str) -> User:
+    """A person's own evidence, for themselves and for engineers and above; a colleague (somebody who shares a queue with
+    them) gets 403, a stranger 404."""
+    if reader.username == name:
+        return reader
+    person = User.objects.filter(username=name).first()
+    if person is None or not (reader.may("engineer") or _share_a_queue(reader, person)):
+        raise Http404("There is no such person.")
+    if not reader.may("engineer"):
+        raise PermissionDenied("What is known of somebody's labels is for themselves and for engineers.")
+    return person
+
+
+def _share_a_queue(one: User, other: User) -> bool:
+    return Queue.objects.filter(memberships__user=one).filter(memberships__user=other).exists()
 
 
 def signal(slug: str) -> Signal:

@@ -146,7 +146,8 @@ def _store(act: Submission, labels: list[Label], *, slot: Slot, now: datetime) -
         return act
     overlap.hold(slot)
     taken = _take_for_good(slot, act.annotator, now)
-    act.item, act.slot_id, act.late = slot.item, taken or slot.id, taken is None
+    act.item, act.late = slot.item, taken is None
+    act.slot = slot if taken in (None, slot.id) else Slot.objects.get(id=taken)
     act.save(force_insert=True)
     for label in labels:
         label.submission, label.late = act, act.late

@@ -236,6 +236,17 @@ def shift(*, annotator: User, queue: Queue, now: datetime) -> Shift:
     )
 
 
+def shift_began(*, annotator: User, now: datetime) -> datetime | None:
+    """When the person's present shift began, in whatever queues; None when their last act is longer ago than a break."""
+    acts = Submission.objects.filter(annotator=annotator, undone_at__isnull=True).order_by("-created_at", "-id")
+    began: datetime | None = None
+    for at in acts.values_list("created_at", flat=True)[:LONGEST_SHIFT]:
+        if (began or now) - at > BREAK:
+            break
+        began = at
+    return began
+
+
 def _since_the_break(
     acts: Iterable[tuple[datetime, str, float | None]],
 ) -> tuple[datetime | None, Counter[str], list[float]]:

@@ -60,6 +60,23 @@ def glyph(row: dict[str, Any], statistic: str, bar: float, low: float = 0.2, wid
 
 
 @register.simple_tag
+def span_glyph(found: dict[str, Any], low: float = 0.0, width: int = 180) -> SafeString:
+    """An interval and its point on an axis up to 1, without a verdict: the number is written beside it."""
+    if found.get("value") is None or found.get("low") is None:
+        return mark_safe("")
+    axis = _Axis(low, width)
+    return format_html(
+        '<svg class="glyph" width="{0}" height="{1}" viewBox="0 0 {0} {1}" aria-hidden="true" focusable="false">'
+        '<line class="axis" x1="0" x2="{0}" y1="{2}" y2="{2}"/>{3}<circle class="point" cx="{4}" cy="{2}" r="4.6"/></svg>',
+        width,
+        HEIGHT,
+        MIDDLE,
+        _interval(axis, found),
+        axis.at(found["value"]),
+    )
+
+
+@register.simple_tag
 def in_words(row: dict[str, Any], statistic: str, bar: float) -> str:
     """What the glyph shows, for who cannot see it."""
     found = row[statistic]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from django.utils import timezone
 
-from labeling import blindness
-from labeling import labels, leasing
+from labeling import blindness, labels, leasing
 from labeling.models import Queue, Slot, User
 from tests.make import make_known, make_queue, make_user
 
