@@ -19,7 +19,7 @@ from calibration.models import ClassifierVersion, DriftFlag, Prediction
 from labeling import design, frames, references, sampling
 from labeling.errors import NotFound, Refused
 from labeling.frames import Frame, FrameUnit
-from labeling.models import WHOLE, DatasetVersion, Queue, Signal, User
+from labeling.models import WHOLE, DatasetVersion, Label, Queue, Signal, User
 
 STRATEGIES = ("uniform", "stratified", "uncertainty", "disagreement", "drift")
 PREDICTED = STRATEGIES[2:]
@@ -114,6 +114,26 @@ def top_up(*, queue: Queue, size: int, seed: int | None = None) -> int:
     aim = Aim(strategy=queue.strategy, classifiers=tuple(basis.get("versions", [])), flags=flags)
     _, planner = prepare(signals=signals, aim=aim, frame=Frame.from_dict(queue.design.get("frame", {})))
     return sampling.top_up(queue=queue, size=size, seed=seed, planner=planner)
+
+
+def unlabelled(signal: Signal, planner: sampling.Planner, nothing: str) -> sampling.Planner:
+    """The planner over units that nobody has labelled; where there are none it refuses with `nothing`."""
+    labels = Label.objects.filter(signal=signal, superseded_at__isnull=True)
+    seen = set(labels.values_list("conversation_id", "turn").distinct())
+
+    def unseen(units: Sequence[FrameUnit]) -> sampling.Plan:
+        fresh = [unit for unit in units if (unit.conversation, unit.turn) not in seen]
+        if not fresh:
+            raise Refused("nothing_to_label", nothing)
+        return planner(fresh)
+
+    return unseen
+
+
+def labellers(signal: Signal, by: User | None) -> list[User]:
+    """Who labels the signal in its queues so far, and whoever asks for more."""
+    people = list(User.objects.filter(queues__signals=signal, is_active=True).distinct().order_by("username"))
+    return people if by is None or by in people else [*people, by]
 
 
 def with_roles(frame: Frame, *, signals: Sequence[Signal]) -> Frame:

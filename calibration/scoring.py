@@ -11,7 +11,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet, Window
+from django.db.models.functions import RowNumber
 from django.utils import timezone
 
 from calibration import evaluators
@@ -58,7 +59,8 @@ def units(*, version: ClassifierVersion, frame: dict[str, str]) -> Iterator[Unit
             raise NotFound("unknown_queue", f"there is no queue {frame['queue']!r}", field="queue")
         yield from Item.objects.filter(queue=queue).order_by("position").values_list("conversation_id", "turn")
     else:
-        yield from _units_of(signal, _period(frame.get("from"), frame.get("to")))
+        found = _period(frame.get("from"), frame.get("to"))
+        yield from _units_of(signal, _some(found, int(frame["a_slice"])) if "a_slice" in frame else found)
 
 
 def _period(since: str | None, until: str | None) -> QuerySet[Conversation]:
@@ -69,6 +71,14 @@ def _period(since: str | None, until: str | None) -> QuerySet[Conversation]:
     if until:
         found = found.filter(started_at__lt=_midnight(until, "to") + timedelta(days=1))
     return found
+
+
+def _some(conversations: QuerySet[Conversation], each: int) -> QuerySet[Conversation]:
+    """At most `each` conversations of every channel and cohort, the same ones however often one asks."""
+    place = Window(
+        RowNumber(), partition_by=[F("channel"), F("cohort")], order_by=[F("content_sha256"), F("external_id")]
+    )
+    return conversations.annotate(place=place).filter(place__lte=each)
 
 
 def _midnight(day: str, field: str) -> datetime:

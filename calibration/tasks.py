@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from celery import shared_task
 from django.utils import timezone
 
-from calibration import tracing, voice
+from calibration import scoring, tracing, voice
 from calibration.drift import canaries, monitoring
 from calibration.evidence import pairing
-from calibration.models import CanarySet
+from calibration.models import CanarySet, ScoringRun
 from labeling.errors import Conflict
 
 
@@ -41,13 +43,19 @@ def score_canary_set(set_id: int) -> None:
     """Score the rounds of one set that wait; while another worker holds one, that worker does it."""
     found = CanarySet.objects.filter(id=set_id).select_related("version__classifier__signal").first()
     if found is not None:
-        try:
+        with contextlib.suppress(Conflict):  # another worker is at it
             canaries.work(canary_set=found)
-        except Conflict:
-            return
 
 
 @shared_task(name="calibration.open_canary_rounds")  # type: ignore[untyped-decorator]
 def open_canary_rounds() -> None:
     """Open the rounds that are due, and take up those that were left lying; a repeat finds nothing to do."""
     canaries.open_due(now=timezone.now())
+
+
+@shared_task(name="calibration.work_scoring_run")  # type: ignore[untyped-decorator]
+def work_scoring_run(run_id: int) -> None:
+    """Score what a run has left; a repeat goes on where the one before was cut off, or finds it done."""
+    run = ScoringRun.objects.select_related("version__classifier__signal").get(id=run_id)
+    with contextlib.suppress(Conflict):  # another worker is at it
+        scoring.work(run=run)

@@ -11,11 +11,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from calibration import tasks
 from calibration.api.drift import given, who
 from calibration.drift import flags
 from calibration.evidence import gates
 from calibration.models import GateRun
-from calibration.moves import attribution, periods, trends
+from calibration.moves import attribution, periods, settling, trends
+from labeling.models import Queue
 from labeling.sampling import signals_named
 
 SIGNAL = OpenApiParameter("signal", str, required=True)
@@ -102,7 +104,48 @@ class Attribution(APIView):
             value=asked.get("value", ""),
             by=names(asked.get("by", "channel,cohort")),
         )
-        return Response(found)
+        days = {name: periods.read(asked[field], field=field) for name, field in (("before", "from"), ("after", "to"))}
+        return Response(found | {"settle": settling.steps(found, **days)})
+
+
+class SettleSerializer(serializers.Serializer[Any]):
+    signal = serializers.CharField()
+    action = serializers.ChoiceField(choices=[settling.LABEL, settling.SCORE])
+    since = serializers.DateField()
+    until = serializers.DateField()
+    labels = serializers.IntegerField(required=False, default=0, help_text="how many to draw, for `label`")
+    version = serializers.CharField(required=False, default="", help_text="judge@2026-01, for `score`")
+
+
+class SettledSerializer(serializers.Serializer[Any]):
+    queue = serializers.CharField(allow_null=True)
+    scoring_run = serializers.IntegerField(allow_null=True)
+    items = serializers.IntegerField()
+
+
+class Settle(APIView):
+    """Take one of the steps that `attribution/` names under `settle`: draw the queue, or start the scoring."""
+
+    scope = "admin"
+
+    @extend_schema(operation_id="attribution_settle", request=SettleSerializer, responses={201: SettledSerializer})
+    def post(self, request: Request) -> Response:
+        told = given(SettleSerializer, request)
+        done = settling.act(
+            signal=signals_named([told["signal"]])[0],
+            action=told["action"],
+            days=periods.read(f"{told['since']}..{told['until']}", field="since"),
+            labels=told["labels"],
+            version=told["version"],
+            by=who(request),
+        )
+        answer: dict[str, Any]
+        if isinstance(done, Queue):
+            answer = {"queue": done.slug, "scoring_run": None, "items": done.items.count()}
+        else:
+            tasks.work_scoring_run.delay(done.id)
+            answer = {"queue": None, "scoring_run": done.id, "items": done.total}
+        return Response(SettledSerializer(answer).data, status=201)
 
 
 class Gates(generics.ListAPIView[GateRun]):

@@ -23,8 +23,8 @@ from calibration.stats.map_fits import LEAST_HELD_OUT, LEAST_LABELS, Kind
 from labeling import gold, queues
 from labeling import sampling as drawing
 from labeling.errors import Conflict, Refused
-from labeling.frames import Frame, FrameUnit
-from labeling.models import Label, Queue, Signal, User
+from labeling.frames import Frame
+from labeling.models import Queue, User
 from labeling.values import Scale
 
 SIZE = 240
@@ -58,7 +58,7 @@ def open_for(*, flag: DriftFlag, by: User | None, size: int = SIZE, members: Seq
         action="recalibrating",
         by=by,
     )
-    queue = _draw(flag, by=by, size=size, members=members or _labellers(flag.version.classifier.signal, by))
+    queue = _draw(flag, by=by, size=size, members=members or sampling.labellers(flag.version.classifier.signal, by))
     return Recalibration.objects.create(flag=flag, queue=queue, slices=[flag.slice], opened_by=by)
 
 
@@ -189,15 +189,6 @@ def _draw(flag: DriftFlag, *, by: User | None, size: int, members: Sequence[User
     # Conversations whose time nobody told cannot be narrowed by it.
     since = since if since.conversations().exists() else Frame()
     frame, planner = sampling.prepare(signals=[signal], aim=aim, frame=since)
-    labels = Label.objects.filter(signal=signal, superseded_at__isnull=True)
-    seen = set(labels.values_list("conversation_id", "turn").distinct())
-
-    def unseen(units: Sequence[FrameUnit]) -> drawing.Plan:
-        fresh = [unit for unit in units if (unit.conversation, unit.turn) not in seen]
-        if not fresh:
-            raise Refused("nothing_to_label", "every conversation of the slice since the change is labelled already")
-        return planner(fresh)
-
     return drawing.draw_queue(
         slug=f"recalibration-{flag.id}",
         title=f"Top-up for {flag.version}"[:200],
@@ -205,7 +196,9 @@ def _draw(flag: DriftFlag, *, by: User | None, size: int, members: Sequence[User
         signals=[signal],
         size=size,
         strategy="drift",
-        planner=unseen,
+        planner=sampling.unlabelled(
+            signal, planner, "every conversation of the slice since the change is labelled already"
+        ),
         by=tuple(flag.slice),
         seed=flag.id,
         members=members,
@@ -213,12 +206,6 @@ def _draw(flag: DriftFlag, *, by: User | None, size: int, members: Sequence[User
         created_by=by,
         priority=10,
     )
-
-
-def _labellers(signal: Signal, by: User | None) -> list[User]:
-    """Who labels the signal in its queues so far, and whoever opened the loop."""
-    people = list(User.objects.filter(queues__signals=signal, is_active=True).distinct().order_by("username"))
-    return people if by is None or by in people else [*people, by]
 
 
 def _at(recalibration: Recalibration, state: str) -> Recalibration | None:

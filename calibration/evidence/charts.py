@@ -1,14 +1,20 @@
-"""Report → chart: Vega-Lite specifications, drawn to SVG and PNG on the server, so that no browser code is needed."""
+"""Report → chart: Vega-Lite specifications, drawn to SVG and PNG on the server, so that no browser code is needed.
+
+A page gets the drawing and the specification: where scripts run, `charts.js` puts the same chart in the drawing's place,
+with the numbers under the pointer and an axis that can be moved.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
 
 import vl_convert
+from django.core.cache import cache
 
 Spec = dict[str, Any]
 FONT = "Inter, ui-sans-serif, system-ui, sans-serif"
@@ -17,10 +23,11 @@ LIGHT = {
     "ink": "#1b1b1a", "soft": "#575754", "line": "#e4e2da", "accent": "#2f4fd0", "paper": "#fcfbf7",
     "trusted": "#0f7058", "unproven": "#7c5c0a", "untrusted": "#b0330f",
 }  # fmt: skip
-DARK = {
-    "ink": "#ecebe6", "soft": "#b3b2ac", "line": "#33353a", "accent": "#92a6ff", "paper": "#16171a",
-    "trusted": "#4fc6a3", "unproven": "#d9b24c", "untrusted": "#ff8a66",
-}  # fmt: skip
+PAGE = {name: f"var(--{name})" for name in LIGHT}
+"""The page's own variables: one drawing on a page follows its theme."""
+PADDING = {"left": 5, "top": 20, "right": 5, "bottom": 5}
+"""Room above a chart for the names of versions."""
+KEPT_FOR = 24 * 3600
 SHAPES = {"trusted": "circle", "untrusted": "triangle-up", "unproven": "stroke"}
 
 
@@ -30,8 +37,43 @@ def svg(spec: Spec) -> str:
 
 
 def inline(spec: Spec) -> str:
-    """The drawing for a page, which gives it its own name and a table: without the roles of its single marks."""
-    return re.sub(r' (?:role|aria-[a-z]+)="[^"]*"', "", svg(spec))
+    """The drawing for a page, which gives it its own name and a table: without the roles of its single marks.
+
+    Drawing takes a hundred milliseconds, so it is kept: the same specification is the same drawing.
+    """
+    key = f"chart:{hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()}"
+    drawn: str | None = cache.get(key)
+    if drawn is None:
+        drawn = re.sub(r' (?:role|aria-[a-z]+)="[^"]*"', "", svg(spec))
+        cache.set(key, drawn, KEPT_FOR)
+    return drawn
+
+
+def on_page(make: Callable[[dict[str, str]], Spec]) -> dict[str, Any]:
+    """What a page shows of a chart: its drawing, and the specification that its script brings to life."""
+    spec = make(PAGE)
+    return {"drawing": inline(spec), "spec": interactive(spec)}
+
+
+def interactive(spec: Spec) -> Spec:
+    """The chart with an axis of time that can be dragged, and zoomed with Shift and the wheel; a double click resets it."""
+    window = {"name": "window", "select": {"type": "interval", "encodings": ["x"], "zoom": "wheel![event.shiftKey]"}}
+    layers, bound = [], False
+    for layer in spec["layer"]:
+        if layer.get("data", {}).get("values", True) == []:
+            continue
+        over_time = layer["encoding"].get("x", {}).get("type") == "temporal"
+        kind = layer["mark"]["type"]
+        layer = layer | ({"mark": layer["mark"] | {"clip": True}} if over_time and kind != "text" else {})
+        if over_time and kind == "line" and not bound:
+            layer, bound = layer | {"params": [window | {"bind": "scales"}]}, True
+        layers.append(layer)
+    return spec | {
+        "layer": layers,
+        "width": "container",
+        "autosize": {"type": "fit-x", "contains": "padding"},
+        "padding": PADDING,
+    }
 
 
 def png(spec: Spec, scale: float = 2.0) -> bytes:
@@ -68,8 +110,12 @@ def over_time(
             "encoding": {"y": y | {"field": "bar"}},
         },
         {
-            "mark": {"type": "line", "color": c["accent"], "strokeWidth": 1.8, "point": {"size": 22, "filled": True}},
-            "encoding": {"x": x, "y": y | {"field": "value"}, "detail": detail},
+            "mark": {"type": "line", "color": c["accent"], "strokeWidth": 1.8, "point": {"size": 22, "filled": True, "color": c["accent"]}},
+            "encoding": {
+                "x": x, "y": y | {"field": "value"}, "detail": detail,
+                "tooltip": _told(("start", "from", "%-d %B %Y"), ("version", "version", None), ("value", title, ".2f"),
+                                 ("low", "at least", ".2f"), ("high", "at most", ".2f"), ("n", "labels", ",d")),
+            },
         },
         {
             "mark": {"type": "rule", "color": c["soft"]},
@@ -162,9 +208,12 @@ def trend(
             "value": point["corrected"].get("value"),
             "low": point["corrected"].get("low"),
             "high": point["corrected"].get("high"),
+            "n": point["n"],
+            "labels": point["labels"],
         }
         for point in points
     ]
+    form = ".1%" if share else ".2f"
     ends = [row[name] for row in data for name in ("raw", "low", "high") if row[name] is not None]
     room = (max(ends, default=1.0) - min(ends, default=0.0)) * 0.12 or 0.05
     domain = [min(ends, default=0.0) - room, max(ends, default=1.0) + room]
@@ -194,8 +243,13 @@ def trend(
             "encoding": {"x": x, "y": y | {"field": "raw"}, "detail": detail},
         },
         {
-            "mark": {"type": "line", "color": c["accent"], "strokeWidth": 2.2, "point": {"size": 16, "filled": True}},
-            "encoding": {"x": x, "y": y | {"field": "value"}, "detail": detail},
+            "mark": {"type": "line", "color": c["accent"], "strokeWidth": 2.2, "point": {"size": 28, "filled": True, "color": c["accent"]}},
+            "encoding": {
+                "x": x, "y": y | {"field": "value"}, "detail": detail,
+                "tooltip": _told(("start", "from", "%-d %B %Y"), ("version", "version", None), ("raw", "as scored", form),
+                                 ("value", "corrected", form), ("low", "at least", form), ("high", "at most", form),
+                                 ("n", "scored", ",d"), ("labels", "labels", ",d")),
+            },
         },
         {
             "mark": {"type": "rule", "color": c["ink"]},
@@ -224,11 +278,39 @@ def outcome(
             "encoding": {"x": x, "y": y | {"field": "low"}, "y2": {"field": "high"}},
         },
         {
-            "mark": {"type": "line", "color": c["trusted"], "strokeWidth": 1.8},
-            "encoding": {"x": x, "y": y | {"field": "value"}},
+            "mark": {
+                "type": "line",
+                "color": c["trusted"],
+                "strokeWidth": 1.8,
+                "point": {"size": 22, "filled": True, "color": c["trusted"]},
+            },
+            "encoding": {
+                "x": x,
+                "y": y | {"field": "value"},
+                "tooltip": _told(
+                    ("start", "from", "%-d %B %Y"),
+                    ("value", title, ".1%"),
+                    ("low", "at least", ".1%"),
+                    ("high", "at most", ".1%"),
+                    ("n", "answers", ",d"),
+                ),
+            },
         },
     ]
     return _frame(layers, list(points), c, title, width, 120)
+
+
+def _told(*fields: tuple[str, str, str | None]) -> list[Spec]:
+    """What the pointer is told of a mark: field, name, format."""
+    return [
+        {
+            "field": name,
+            "title": title,
+            "type": "temporal" if name == "start" else "quantitative" if shape else "nominal",
+        }
+        | ({"format": shape} if shape else {})
+        for name, title, shape in fields
+    ]
 
 
 def _frame(
@@ -242,7 +324,7 @@ def _frame(
         "labelFontSize": 11,
     }
     return {
-        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
+        "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
         "description": title,
         "width": width,
         "height": height,

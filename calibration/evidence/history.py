@@ -11,7 +11,7 @@ from typing import Any
 from django.core.cache import cache
 from django.db.models import Max, Min, Sum
 
-from calibration.evidence import measuring, pairing
+from calibration.evidence import measuring, pairing, sentences
 from calibration.evidence.measuring import Bar, Slice
 from calibration.evidence.pairing import Cell
 from calibration.models import Classifier, ClassifierVersion, DriftFlag, PredictionRollup
@@ -41,6 +41,11 @@ class History:
     bar: float
     points: tuple[Point, ...]
     flags: tuple[tuple[date, str], ...] = ()
+
+    @property
+    def label(self) -> str:
+        """What the chart shows, for those who cannot see it."""
+        return f"{sentences.statistic_name(self.statistic)} per {self.period}"
 
     @property
     def boundaries(self) -> tuple[tuple[date, str], ...]:

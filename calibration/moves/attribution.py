@@ -15,11 +15,14 @@ from typing import Any
 import numpy as np
 from django.db.models import Count, F, Max, Min, Sum
 from django.db.models.functions import Coalesce, TruncDate
+from numpy.typing import NDArray
 
 from calibration import slices, streams, volumes
 from calibration.errors import EvidenceRefused
 from calibration.models import Classifier, ClassifierVersion, Prediction, PredictionRollup
+from calibration.moves import transcripts
 from calibration.moves.periods import Days
+from calibration.moves.transcripts import Heard
 from calibration.stats import attribution as stats
 from calibration.stats.attribution import Comparison, Period, PeriodSlice, SliceMovement
 from calibration.stats.tables import ConfusionTable
@@ -184,24 +187,43 @@ def _slices(
     if chart.numbers:
         rows = [_numbers_said(by, version, days) for version, days in zip(serving, periods, strict=True)]
     predicted = [_predicted(chart, found, version) for found, version in zip(rows, serving, strict=True)]
-    before = _tables(chart, by, answers, said.get(old.id, {}), periods[0])
-    after = _tables(chart, by, answers, said.get(new.id, {}), periods[1])
+    heard = transcripts.read(
+        serving=serving,
+        periods=periods,
+        by=by,
+        volumes=[{place: sum(counts) for place, counts in found.items()} for found in predicted],
+        code=chart.code,
+        labelled=[answer.unit[0] for answer in answers],
+    )
+    before = _tables(chart, by, answers, said.get(old.id, {}), periods[0], heard)
+    after = _tables(chart, by, answers, said.get(new.id, {}), periods[1], heard)
     upgraded = old != new
-    bridge = _bridge(chart, by, old, new, periods[1]) if upgraded else {}
-    both = _tables(chart, by, answers, said.get(old.id, {}), periods[1]) if upgraded else {}
-    empty = ConfusionTable.from_cells(chart.categories, [])
-    none = tuple(0 for _ in chart.categories)
-    blank = tuple(none for _ in chart.categories)
+    bridge = _bridge(chart, by, old, new, periods[1], heard) if upgraded else {}
+    both = _tables(chart, by, answers, said.get(old.id, {}), periods[1], heard) if upgraded else {}
+    bands = range(1 if heard is None else 2)
+    empty = tuple(ConfusionTable.from_cells(chart.categories, []) for _ in bands)
+    blank = tuple(tuple(tuple(0 for _ in chart.categories) for _ in chart.categories) for _ in bands)
     return tuple(
         SliceMovement(
             slices.slice_of(by, place),
-            PeriodSlice((predicted[0].get(place, none),), (before.get(place, empty),)),
-            PeriodSlice((predicted[1].get(place, none),), (after.get(place, empty),)),
-            bridge=(bridge.get(place, blank),) if upgraded else None,
-            labels_old=(both.get(place, empty),) if upgraded else None,
+            PeriodSlice(_in_bands(chart, predicted, 0, place, heard), before.get(place, empty)),
+            PeriodSlice(_in_bands(chart, predicted, 1, place, heard), after.get(place, empty)),
+            bridge=bridge.get(place, blank) if upgraded else None,
+            labels_old=both.get(place, empty) if upgraded else None,
         )
         for place in sorted({*predicted[0], *predicted[1]})
     )
+
+
+def _in_bands(
+    chart: Measure, predicted: Sequence[Mapping[Place, tuple[int, ...]]], period: int, place: Place, heard: Heard | None
+) -> tuple[tuple[int, ...], ...]:
+    """A slice's predictions, whole or as those of calls heard well and poorly."""
+    counts = predicted[period].get(place, tuple(0 for _ in chart.categories))
+    if heard is None:
+        return (counts,)
+    pairs = [heard.split(period, place, name, n) for name, n in zip(chart.categories, counts, strict=True)]
+    return tuple(well for well, _ in pairs), tuple(poor for _, poor in pairs)
 
 
 def _predicted(chart: Measure, rows: Iterable[Volume], version: ClassifierVersion) -> dict[Place, tuple[int, ...]]:
@@ -228,24 +250,35 @@ def _numbers_said(by: Sequence[str], version: ClassifierVersion, days: Days) -> 
 
 
 def _tables(
-    chart: Measure, by: Sequence[str], answers: Iterable[Answer], said: Mapping[tuple[int, int], Said], days: Days
-) -> dict[Place, ConfusionTable]:
-    """Gold × answers of one version, by place, of the labelled units that it scored in a period."""
-    cells: dict[Place, list[tuple[str, str, int, float, float]]] = defaultdict(list)
+    chart: Measure,
+    by: Sequence[str],
+    answers: Iterable[Answer],
+    said: Mapping[tuple[int, int], Said],
+    days: Days,
+    heard: Heard | None,
+) -> dict[Place, tuple[ConfusionTable, ...]]:
+    """Gold × answers of one version, by place and band, of the labelled units that it scored in a period."""
+    cells: dict[Place, list[list[tuple[str, str, int, float, float]]]] = defaultdict(lambda: [[], []])
     for answer in answers:
         spoken = said.get(answer.unit)
         if spoken is None or streams.scored_day(answer, spoken) not in days:
             continue
         gold, predicted = chart.code(answer.value), chart.code(spoken.value)
-        if gold is not None and predicted is not None:
-            cells[answer.place(by)].append((gold, predicted, 1, answer.weight, answer.weight**2))
-    return {place: ConfusionTable.from_cells(chart.categories, rows) for place, rows in cells.items()}
+        place = answer.place(by)
+        band = heard.band(place, answer.unit[0]) if heard else 0
+        if gold is not None and predicted is not None and band is not None:
+            cells[place][band].append((gold, predicted, 1, answer.weight, answer.weight**2))
+    bands = slice(1 if heard is None else 2)
+    return {
+        place: tuple(ConfusionTable.from_cells(chart.categories, rows) for rows in found[bands])
+        for place, found in cells.items()
+    }
 
 
 def _bridge(
-    chart: Measure, by: Sequence[str], old: ClassifierVersion, new: ClassifierVersion, days: Days
-) -> dict[Place, tuple[tuple[int, ...], ...]]:
-    """Conversations of the later period by both versions' answers [old][new], by place: one grouped count."""
+    chart: Measure, by: Sequence[str], old: ClassifierVersion, new: ClassifierVersion, days: Days, heard: Heard | None
+) -> dict[Place, tuple[tuple[tuple[int, ...], ...], ...]]:
+    """Conversations of the later period by both versions' answers [band][old][new], by place: one grouped count."""
     ok = Prediction.Status.OK
     rows = Prediction.objects.filter(
         version=new,
@@ -254,15 +287,22 @@ def _bridge(
         conversation__predictions__status=ok,
         conversation__predictions__turn=F("turn"),
     ).annotate(day=TruncDate(Coalesce("predicted_at", "conversation__started_at")))
+    if heard is not None:
+        rows = rows.annotate(poor=transcripts.poor(heard.limit), measured=transcripts.is_measured())
+    extra = () if heard is None else ("poor", "measured")
     columns = [f"conversation__{name}" for name in by]
     grouped = rows.filter(day__gte=days.first, day__lte=days.last).values_list(
-        *columns, "conversation__predictions__value", "value"
+        *columns, "conversation__predictions__value", "value", *extra
     )
     position = {name: index for index, name in enumerate(chart.categories)}
-    size = len(position)
-    counts: dict[Place, list[list[int]]] = defaultdict(lambda: [[0] * size for _ in range(size)])
-    for *key, earlier, later, n in grouped.order_by().annotate(n=Count("id")):
+    size, bands = len(position), 1 if heard is None else 2
+    counts: dict[Place, NDArray[np.int64]] = defaultdict(lambda: np.zeros((bands, size, size), dtype=np.int64))
+    for *key, n in grouped.order_by().annotate(n=Count("id")):
+        place, (earlier, later, *told) = tuple(key[: len(by)]), key[len(by) :]
         codes = chart.code(earlier), chart.code(later)
-        if codes[0] is not None and codes[1] is not None:
-            counts[tuple(key)][position[codes[0]]][position[codes[1]]] += n
-    return {place: tuple(tuple(line) for line in table) for place, table in counts.items()}
+        split = heard is not None and place in heard.places
+        if codes[0] is not None and codes[1] is not None and not (split and not told[1]):
+            counts[place][int(split and told[0]), position[codes[0]], position[codes[1]]] += n
+    return {
+        place: tuple(tuple(tuple(map(int, line)) for line in band) for band in found) for place, found in counts.items()
+    }

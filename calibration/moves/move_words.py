@@ -79,6 +79,13 @@ def number(value: float | None, share: bool) -> str:
     return f"{100 * value:.0f}\u00a0%" if share else f"{value:.2f}"
 
 
+def change(value: float | None, share: bool) -> str:
+    """A difference for people, with its sign: +8.4 points as +8.4, a mean as +0.21."""
+    if value is None:
+        return "–"
+    return (f"{100 * value:+.1f}" if share else f"{value:+.2f}").replace("-", "−")
+
+
 def p_value(p: float | None) -> str:
     """A p value for people."""
     if p is None:

@@ -6,9 +6,8 @@ corrected by the labels of its own period, or, where those are too few, of the w
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -18,14 +17,12 @@ from django.db.models.functions import TruncDate
 from calibration import slices, streams, volumes
 from calibration.evidence.history import start_of
 from calibration.models import Classifier, ClassifierVersion, Outcome
-from calibration.moves import attribution
+from calibration.moves import attribution, correcting, gaps
 from calibration.moves.attribution import MEAN, Measure
-from calibration.stats import trends as stats
+from calibration.moves.correcting import Labelled
 from calibration.stats.estimate import Estimate
 from calibration.stats.intervals import wilson
-from calibration.stats.tables import ConfusionTable
-from calibration.stats.trends import LEAST_LABELS, SliceScores, SliceShares
-from calibration.streams import Answer, Said
+from calibration.stats.trends import LEAST_LABELS
 from calibration.volumes import Volume
 from labeling.errors import Refused
 from labeling.models import Signal
@@ -34,17 +31,6 @@ PERIODS = ("day", "week", "month")
 LOOK_BACK = timedelta(weeks=8)
 SATISFIED = 4
 Place = tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """A labelled unit with the answer of the version in service on its day."""
-
-    day: date
-    place: Place
-    version: int
-    answer: Answer
-    said: Said
 
 
 def read(
@@ -85,6 +71,8 @@ def read(
         "by": list(by),
         "series": series,
         "versions": _boundaries(serving, versions),
+        "gaps": gaps.read(chart, rows, labelled),
+        "failures": gaps.failures(rows),
         "outcomes": _outcomes(period, since, until) if rows else [],
     }
 
@@ -147,101 +135,18 @@ def _point(
     used = own
     if len(own) < LEAST_LABELS:
         used = [one for one in labelled if last - LOOK_BACK < one.day <= last]
-    corrected = _corrected(chart, answered, used) if n else Estimate.undefined("no_items")
+    corrected = correcting.corrected(chart, answered, used) if n else Estimate.undefined("no_items")
     return {
         "start": start.isoformat(),
         "version": version.version,
         "n": n,
         "failed": failed / (n + failed) if n + failed else 0.0,
-        "raw": _raw(chart, answered, n),
+        "raw": correcting.raw(chart, answered, n),
         "corrected": corrected.as_dict(),
         "labels": len(own),
         "labels_used": len(used),
         "labels_since": min((one.day for one in used), default=start).isoformat(),
     }
-
-
-def _raw(chart: Measure | None, rows: Sequence[Volume], n: int) -> float | None:
-    """What the classifier says, uncorrected."""
-    if not n:
-        return None
-    if chart is None:
-        return sum(row.total for row in rows) / n
-    return sum(row.count * _score(chart, row.value) for row in rows) / n
-
-
-def _score(chart: Measure, value: str) -> float:
-    code = chart.code(value)
-    return chart.scores[chart.categories.index(code)] if code is not None else 0.0
-
-
-def _corrected(chart: Measure | None, rows: Sequence[Volume], used: Sequence[Labelled]) -> Estimate:
-    if chart is None or chart.value == MEAN:
-        return stats.mean_trend(_score_slices(chart, rows, used))
-    return _share(chart, rows, used)
-
-
-def _share(chart: Measure, rows: Sequence[Volume], used: Sequence[Labelled]) -> Estimate:
-    """The post-stratified share of the charted category."""
-    counts: dict[Place, Counter[str]] = defaultdict(Counter)
-    for row in rows:
-        code = chart.code(row.value)
-        if code is not None:
-            counts[row.place][code] += row.count
-    cells: dict[Place, list[tuple[str, str, int, float, float]]] = defaultdict(list)
-    for one in used:
-        gold, predicted = chart.code(one.answer.value), chart.code(one.said.value)
-        if gold is not None and predicted is not None and one.place in counts:
-            weight = one.answer.weight
-            cells[one.place].append((gold, predicted, 1, weight, weight**2))
-    parts = [
-        SliceShares(
-            ConfusionTable.from_cells(chart.categories, cells[place]),
-            tuple(found[name] for name in chart.categories),
-            slices.words(slices.slice_of(volumes.CORE, place)),
-        )
-        for place, found in sorted(counts.items())
-    ]
-    wanted = next(i for i, score in enumerate(chart.scores) if score == 1.0)
-    return stats.corrected_shares(parts).shares[wanted] if parts else Estimate.undefined("no_items")
-
-
-def _score_slices(chart: Measure | None, rows: Sequence[Volume], used: Sequence[Labelled]) -> list[SliceScores]:
-    """Numbers of labelled units beside those of all; a mean and a spread stand for numbers that the rollup sums up."""
-    mine: dict[Place, list[Volume]] = defaultdict(list)
-    for row in rows:
-        mine[row.place].append(row)
-    known: dict[Place, list[Labelled]] = defaultdict(list)
-    for one in used:
-        known[one.place].append(one)
-    parts = []
-    for place, found in sorted(mine.items()):
-        values, counts = _values(chart, found)
-        here = known[place]
-        parts.append(
-            SliceScores(
-                labels=tuple(_number(chart, one.answer.value, one.answer.number) for one in here),
-                predictions=tuple(_number(chart, one.said.value, one.said.number) for one in here),
-                unlabelled=values,
-                counts=counts,
-                weights=tuple(one.answer.weight for one in here),
-                name=slices.words(slices.slice_of(volumes.CORE, place)),
-            )
-        )
-    return parts
-
-
-def _number(chart: Measure | None, value: str, number: float | None) -> float:
-    return _score(chart, value) if chart is not None else float(number or 0.0)
-
-
-def _values(chart: Measure | None, rows: Sequence[Volume]) -> tuple[tuple[float, ...], tuple[int, ...]]:
-    if chart is not None:
-        return tuple(_score(chart, row.value) for row in rows), tuple(row.count for row in rows)
-    n = sum(row.count for row in rows)
-    mean = sum(row.total for row in rows) / n
-    spread = max(sum(row.total_squares for row in rows) / n - mean**2, 0.0) ** 0.5
-    return (mean - spread, mean + spread), (n - n // 2, n // 2)
 
 
 def _last_day(start: date, period: str) -> date:

@@ -353,7 +353,17 @@ def _undecided(comparison: Comparison, counts: _Counts, observed: Estimate, reas
     needed = max(2 * FIRST_LABELS * len(comparison.slices) - counts.total_labels, FIRST_LABELS)
     text = _sentence(comparison, observed, parts, "not enough evidence", (), needed)
     return Attribution(
-        comparison, counts.volumes, counts.labels, observed, nothing, parts, "not enough evidence", (), text, needed
+        comparison,
+        counts.volumes,
+        counts.labels,
+        observed,
+        nothing,
+        parts,
+        "not enough evidence",
+        (),
+        text,
+        needed,
+        bridge=counts.bridged,
     )
 
 

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
 from datetime import date, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_safe
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_POST, require_safe
 
-from calibration import volumes
+from calibration import tasks, volumes
 from calibration.drift import flags
 from calibration.errors import EvidenceRefused
-from calibration.evidence import charts, gates
+from calibration.evidence import gates
 from calibration.evidence.history import start_of
 from calibration.models import Classifier, ClassifierVersion, DriftFlag, GateRun
-from calibration.moves import attribution, move_words, periods, trends
+from calibration.moves import attribution, move_pages, move_words, periods, settling, trends
 from calibration.moves.periods import Days
 from labeling import access
 from labeling.access import person, role_required
 from labeling.errors import NotFound, Refused
-from labeling.models import DatasetVersion, Signal
+from labeling.models import DatasetVersion, Queue, Signal
 
 WINDOW = timedelta(days=28)
 MOST_GATES = 50
-MOST_DRAWN = 500
-"""A queue that is offered at once; what is still needed after it is told by the labels then."""
 EXAMPLE = """# every rule must hold; all tests together are one family (Holm)
 by: [channel]
 rules:
@@ -59,22 +60,39 @@ def trend(request: HttpRequest, slug: str) -> HttpResponse:
         return render(request, "calibration/trend.html", context | {"refused": refused})
     if not document["series"][0]["points"]:
         return render(request, "calibration/trend.html", context)
+    figures = move_pages.figures(document)
+    if request.GET.get("export"):
+        return _figure_file(request, figures, f"{signal.slug}-trend")
     share = document["value"] != attribution.MEAN
     before, after = _windows(document)
+    query = {name: value for name, value in asked.items() if value}
     context |= {
         "document": document,
         "share": share,
         "sentence": move_words.trend(document, title=signal.title, share=share),
-        "pictures": [
-            {"slice": series["slice"], "points": series["points"]} | _drawn(document, series["points"], share)
-            for series in document["series"]
-        ],
-        "outcomes": [outcome | _outcome_drawn(outcome) for outcome in document["outcomes"]],
+        "pictures": move_pages.pictures(document, figures, query),
+        "outcomes": move_pages.outcomes(document, figures, query),
+        "gaps": move_pages.gap_rows(document, share=share),
+        "failures": move_pages.failure_table(document),
+        "version_now": document["versions"][-1]["version"],
         "labels": sum(point["labels"] for point in document["series"][0]["points"]),
         "before": before,
         "after": after,
     }
     return render(request, "calibration/trend.html", context)
+
+
+def _figure_file(request: HttpRequest, figures: dict[str, move_pages.Figure], name: str) -> HttpResponse:
+    """One of a page's charts as SVG, PNG or CSV."""
+    asked, kind = request.GET.get("figure", "0"), request.GET["export"]
+    made = move_pages.file(figures[asked], kind) if asked in figures else None
+    if made is None:
+        raise Http404(f"there is no {kind} of the figure {asked!r}")
+    return _download(*made, f"{name}-{asked}.{kind}")
+
+
+def _download(content: str | bytes, kind: str, name: str) -> HttpResponse:
+    return HttpResponse(content, content_type=kind, headers={"Content-Disposition": f'attachment; filename="{name}"'})
 
 
 @role_required("engineer")
@@ -97,10 +115,58 @@ def moved(request: HttpRequest, slug: str) -> HttpResponse:
         )
     except EvidenceRefused as refused:
         return render(request, "calibration/moved.html", context | {"refused": refused})
-    context |= {"found": found, "share": found["value"] != attribution.MEAN, "parts": move_words.parts(found)}
-    context["draw"] = min(found["labels_needed"] or 0, MOST_DRAWN)
-    context |= _beside(signal, found, before, after) | {"recalibrate": _flag_of(found)}
+    name = f"{signal.slug}-moved"
+    if request.GET.get("export") == "json":
+        return _download(json.dumps(found, ensure_ascii=False, allow_nan=False), "application/json", f"{name}.json")
+    if request.GET.get("export") == "csv" and "figure" not in request.GET:
+        return _download(move_pages.parts_csv(found), move_pages.CSV, f"{name}.csv")
+    document, figures = _beside(signal, found, before, after)
+    if request.GET.get("export"):
+        return _figure_file(request, figures, name)
+    query = {key: request.GET[key] for key in ("from", "to", "classifier", "value", "by") if request.GET.get(key)}
+    context |= {
+        "found": found,
+        "share": found["value"] != attribution.MEAN,
+        "parts": move_words.parts(found),
+        "document": document,
+        "picture": move_pages.pictures(document, figures, query)[0],
+        "query": urlencode(query),
+        "recalibrate": _flag_of(found),
+        "steps": [_step(step, found) for step in settling.steps(found, before=before, after=after)],
+        "runs": settling.bridges(found["from"]["versions"][:1], found["classifier"], after),
+    }
     return render(request, "calibration/moved.html", context)
+
+
+def _step(step: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """A step with the fields of its button."""
+    fields = {name: step[name] for name in ("action", "since", "until", "labels", "version") if name in step}
+    return step | {"fields": fields}
+
+
+@role_required("engineer")
+@require_POST
+def settle(request: HttpRequest, slug: str) -> HttpResponse:
+    """Draw the queue, or start the scoring, that would settle what moved."""
+    signal = access.signal(slug)
+    told = request.POST
+    days = periods.read(f"{told.get('since', '')}..{told.get('until', '')}", field="since")
+    done = settling.act(
+        signal=signal,
+        action=told.get("action", ""),
+        days=days,
+        labels=int(told["labels"]) if told.get("labels", "").isdigit() else 0,
+        version=told.get("version", ""),
+        by=person(request),
+    )
+    if isinstance(done, Queue):
+        messages.success(request, f"{done.items.count()} items wait to be labelled.")
+        return redirect("queue", done.slug)
+    tasks.work_scoring_run.delay(done.id)
+    messages.success(request, f"{done.version} scores {done.total} conversations; look again in a while.")
+    back = told.get("next", "")
+    safe = url_has_allowed_host_and_scheme(back, allowed_hosts={request.get_host()})
+    return redirect(back if safe else reverse("trend", args=[slug]))
 
 
 @role_required("engineer")
@@ -160,30 +226,6 @@ def _choices(signal: Signal) -> dict[str, Any]:
     }
 
 
-def _drawn(
-    document: dict[str, Any], points: Sequence[dict[str, Any]], share: bool, shaded: Sequence[tuple[str, str]] = ()
-) -> dict[str, str]:
-    """The chart in both themes."""
-    options: dict[str, Any] = {
-        "boundaries": document["versions"],
-        "title": document["measure"],
-        "share": share,
-        "shaded": shaded,
-    }
-    return {
-        "light": charts.inline(charts.trend(points, **options)),
-        "dark": charts.inline(charts.trend(points, **options, colours=charts.DARK)),
-    }
-
-
-def _outcome_drawn(outcome: dict[str, Any]) -> dict[str, str]:
-    title = outcome["measure"]
-    return {
-        "light": charts.inline(charts.outcome(outcome["points"], title=title)),
-        "dark": charts.inline(charts.outcome(outcome["points"], title=title, colours=charts.DARK)),
-    }
-
-
 def _windows(document: dict[str, Any]) -> tuple[Days, Days]:
     """Two periods worth comparing at first: the last four weeks with the four before them."""
     last = date.fromisoformat(document["series"][0]["points"][-1]["start"])
@@ -193,8 +235,10 @@ def _windows(document: dict[str, Any]) -> tuple[Days, Days]:
     return Days(middle - WINDOW + timedelta(days=1), middle), Days(middle + timedelta(days=1), end)
 
 
-def _beside(signal: Signal, found: dict[str, Any], before: Days, after: Days) -> dict[str, Any]:
-    """The trend that holds both periods, with them shaded."""
+def _beside(
+    signal: Signal, found: dict[str, Any], before: Days, after: Days
+) -> tuple[dict[str, Any], dict[str, move_pages.Figure]]:
+    """The trend that holds both periods, and its chart with them shaded."""
     first, last = min(before.first, after.first), max(before.last, after.last)
     period = "day" if (last - first).days < 45 else "week"
     document = trends.read(
@@ -206,10 +250,7 @@ def _beside(signal: Signal, found: dict[str, Any], before: Days, after: Days) ->
         until=last,
     )
     shaded = [(days.first.isoformat(), days.last.isoformat()) for days in (before, after)]
-    share = found["value"] != attribution.MEAN
-    points = document["series"][0]["points"]
-    picture = {"slice": {}, "points": points} | _drawn(document, points, share, shaded)
-    return {"document": document, "picture": picture}
+    return document, move_pages.figures(document, shaded)
 
 
 def _flag_of(found: dict[str, Any]) -> DriftFlag | None:

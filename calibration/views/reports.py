@@ -98,13 +98,10 @@ def report_history(request: HttpRequest, slug: str) -> HttpResponse:
             return FIGURES[request.GET["export"]](_time_chart(series, rows), rows, slug)
         context |= {"series": series, "rows": rows, "query": request.GET.urlencode()}
         if len(rows) > 1:
-            context |= {name: charts.inline(_time_chart(series, rows, colours)) for name, colours in THEMES.items()}
+            context["picture"] = charts.on_page(lambda colours: _time_chart(series, rows, colours))
     htmx = getattr(request, "htmx", False)
     template = "calibration/_history.html" if htmx else "calibration/history.html"
     return render(request, template, context)
-
-
-THEMES = {"light": charts.LIGHT, "dark": charts.DARK}
 
 
 def _time_chart(
@@ -205,7 +202,14 @@ def _png(document: dict[str, Any], version: str) -> HttpResponse:
     return _download(charts.png(presenting.forest_chart(document, version)), "image/png", _file_name(document, "png"))
 
 
-EXPORTS: dict[str, Callable[[dict[str, Any], str], HttpResponse]] = {"json": _json, "csv": _csv, "png": _png}
+def _svg(document: dict[str, Any], version: str) -> HttpResponse:
+    spec = presenting.forest_chart(document, version)
+    return _download(charts.svg(spec), "image/svg+xml", _file_name(document, "svg"))
+
+
+EXPORTS: dict[str, Callable[[dict[str, Any], str], HttpResponse]] = {
+    "json": _json, "csv": _csv, "png": _png, "svg": _svg,
+}  # fmt: skip
 FIGURES: dict[str, Callable[[charts.Spec, list[dict[str, Any]], str], HttpResponse]] = {
     "svg": lambda spec, rows, slug: _download(charts.svg(spec), "image/svg+xml", f"{slug}-over-time.svg"),
     "png": lambda spec, rows, slug: _download(charts.png(spec), "image/png", f"{slug}-over-time.png"),

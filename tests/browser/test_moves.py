@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from axe_core_python.sync_playwright import Axe
 from django.core.cache import cache
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from calibration.drift import monitoring, recalibration
 from calibration.evidence import gates
@@ -43,6 +43,28 @@ def test_no_page_has_findings_or_overflow(address: str, page: Page) -> None:
             found = Axe().run(page)["violations"]
             assert not [(v["id"], v["nodes"][0]["target"]) for v in found], (path, width)
             assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, (path, width)
+
+
+def test_a_chart_answers_to_the_pointer_and_asks_no_other_host(address: str, page: Page) -> None:
+    hosts: set[str] = set()
+    page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
+    page.goto(f"{address}/signals/sentiment/trend/")
+    page.wait_for_selector("figure.chart .live svg")
+    assert page.locator("figure.chart").first.locator(".picture").count() == 1  # the drawing has given way
+    marks = page.locator("figure.chart .live svg .mark-symbol path")
+    marks.nth(1).hover(force=True)
+    page.wait_for_selector("#vg-tooltip-element.visible")
+    told = page.inner_text("#vg-tooltip-element")
+    assert "as scored" in told and "corrected" in told and "labels" in told
+    assert hosts == {address.split("/")[2]}
+
+
+def test_charts_are_drawings_without_scripts(address: str, page: Page, browser: Browser) -> None:
+    context = browser.new_context(java_script_enabled=False, storage_state=page.context.storage_state())
+    plain = context.new_page()
+    plain.goto(f"{address}/signals/sentiment/trend/")
+    assert plain.locator("figure.chart .picture > svg").count() == 1
+    context.close()
 
 
 def test_a_flag_is_acknowledged_in_place(address: str, page: Page) -> None:

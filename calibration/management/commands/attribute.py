@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from calibration.drift import flags
-from calibration.moves import attribution, periods
+from calibration.moves import attribution, periods, settling
 from labeling.management.base import VerbCommand
 from labeling.sampling import signals_named
 
@@ -26,10 +26,11 @@ class Command(VerbCommand):
         parser.add_argument("--format", choices=("table", "json"), default="table")
 
     def run(self, **options: Any) -> None:
+        before, after = periods.read(options["before"], field="from"), periods.read(options["after"], field="to")
         found = attribution.attribute(
             signal=signals_named([options["signal"]])[0],
-            before=periods.read(options["before"], field="from"),
-            after=periods.read(options["after"], field="to"),
+            before=before,
+            after=after,
             classifier=flags.classifier_named(options["classifier"]) if options["classifier"] else None,
             value=options["value"],
             by=[name.strip() for name in options["by"].split(",") if name.strip()],
@@ -41,9 +42,19 @@ class Command(VerbCommand):
         for name, part in [("observed", found["observed"]), *found["parts"].items(), ("truth", found["true_change"])]:
             self.stdout.write(f"{name.replace('_', ' '):14} {told(part)}")
         self.stdout.write(f"verdict: {found['verdict']}")
+        for step in settling.steps(found, before=before, after=after):
+            self.stdout.write(f"would settle it: {step_told(step)}")
 
 
 def told(part: dict[str, Any]) -> str:
     if part["value"] is None:
         return f"– ({part['reason'].replace('_', ' ')})"
     return f"{part['value']:+.4f}  [{part['low']:+.4f}, {part['high']:+.4f}]"
+
+
+def step_told(step: dict[str, Any]) -> str:
+    """A step as the command that takes it."""
+    days = f"{step['since']}..{step['until']}"
+    if step["action"] == settling.LABEL:
+        return f"{step['labels']} more labels of {days}"
+    return f"{step['conversations']} conversations of {days} scored by {step['version']} too"
