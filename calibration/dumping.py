@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from itertools import groupby
 from typing import Any
 
 from django.db import connection
@@ -12,10 +13,16 @@ from django.db.models.functions import Collate
 
 from calibration import conversations
 from calibration.models import Outcome, Prediction
+from labeling import blindness, bulk
 from labeling.errors import NotFound, Refused
-from labeling.models import Conversation, Label, Signal
+from labeling.formats import catalogue, contract
+from labeling.formats.shapes import Unit
+from labeling.models import Conversation, Label, Signal, User
 
 TURN_FIELDS = ("role", "text", "at", "start", "end")
+PART = 200
+OUTCOMES = ("jsonl", "csv")
+"""The formats that hold outcomes, which belong to customers too."""
 LABEL_KEY = ("conversation", "turn", "signal", "annotator")
 
 
@@ -28,9 +35,68 @@ def rows(*, kind: str, signal: str = "", source: str = "") -> Iterator[dict[str,
     return KINDS[kind](signal, source)
 
 
+def stream(
+    *, kind: str, format: str = "jsonl", signal: str = "", source: str = "", reader: User | None = None
+) -> Iterator[bytes]:
+    """The rows of one kind as the bytes of a file in a format, in constant memory.
+
+    A `reader` gets no labels and predictions of questions that they may still be asked.
+    """
+    known = catalogue.FORMATS.get(format)
+    if known is None:
+        raise Refused("unknown_format", f"{format!r} is not one of {', '.join(catalogue.FORMATS)}", field="format")
+    if kind not in KINDS:
+        raise Refused("unknown_kind", f"{kind!r} is not one of {', '.join(KINDS)}", field="kind")
+    if (kind != "outcomes" and kind not in known.writes) or (kind == "outcomes" and format not in OUTCOMES):
+        raise Refused("not_in_format", f"{known.title} cannot hold {kind}", field="format")
+    found = rows(kind=kind, signal=signal, source=source)
+    if reader is not None and kind in ("labels", "predictions"):
+        found = _unblinded(found, reader)
+    if format == "jsonl":
+        return (line(row).encode("utf-8", "backslashreplace") for row in found)
+    if kind == "outcomes":
+        return contract.outcome_table(found)
+    return known.writes[kind](_units(found, kind), kind)
+
+
+def _unblinded(found: Iterator[dict[str, Any]], reader: User) -> Iterator[dict[str, Any]]:
+    """Without the answers to what `reader` may still be asked."""
+    slugs = dict(Signal.objects.values_list("id", "slug"))
+    for part in bulk.parts(found, PART):
+        ids = dict(
+            Conversation.objects.filter(external_id__in={row["conversation"] for row in part}).values_list(
+                "id", "external_id"
+            )
+        )
+        questions = blindness.open_questions(reader=reader, conversations=ids)
+        closed = {(ids[conversation], slugs[signal]) for conversation, signal in questions}
+        yield from (row for row in part if (row["conversation"], row["signal"]) not in closed)
+
+
+def _units(found: Iterator[dict[str, Any]], kind: str) -> Iterator[Unit]:
+    """Conversations with what is said of them. Rows come in the order of their conversations, so that those of one
+    lie together."""
+    if kind == "conversations":
+        yield from (Unit(_plain(row)) for row in found)
+        return
+    grouped = ((name, list(mine)) for name, mine in groupby(found, key=lambda row: row["conversation"]))
+    for part in bulk.parts(grouped, PART):
+        homes = {
+            one.external_id: one for one in Conversation.objects.filter(external_id__in=[name for name, _ in part])
+        }
+        for name, mine in part:
+            home = _plain(conversations.as_row(homes[name]))
+            yield Unit(home, labels=mine) if kind == "labels" else Unit(home, predictions=mine)
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with the keys of its objects in a fixed order, whatever the database made of them."""
+    return {name: _ordered(name, value) for name, value in row.items()}
+
+
 def line(row: dict[str, Any]) -> str:
     """One row as one line; objects have their keys in a fixed order, whatever the database made of them."""
-    return json.dumps({name: _ordered(name, value) for name, value in row.items()}, ensure_ascii=False) + "\n"
+    return json.dumps(_plain(row), ensure_ascii=False) + "\n"
 
 
 def _ordered(name: str, value: Any) -> Any:

@@ -1,11 +1,12 @@
-"""A file that somebody brings to the import page: kept on disk, understood in part, then loaded whole."""
+"""Files in any format into the database: by command, over HTTP, and from the import page, where one is kept on disk."""
 
 from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,14 @@ from django.conf import settings
 from django.core import signing
 from django.db import transaction
 
-from calibration import ingest
+from calibration import ingest, tracing
+from calibration.models import Span
 from labeling import ingest as labeling_ingest
-from labeling.errors import NotFound, RowError
-from labeling.formats import jsonl
-from labeling.loading import Loaded
+from labeling.errors import NotFound, Refused, RowError
+from labeling.formats import catalogue, otlp, spans
+from labeling.formats.jsonl import ByteStream, Record
+from labeling.formats.shapes import GIVEN, Format, Options, filled
+from labeling.loading import Loaded, known_signals
 from labeling.models import User
 
 KINDS: dict[str, Callable[..., Loaded]] = {
@@ -34,7 +38,10 @@ COLUMNS = {
     "predictions": ("conversation", "turn", "classifier", "version", "value", "probabilities"),
     "outcomes": ("conversation", "customer", "kind", "value", "at"),
 }
+ANYWHERE = ("prefix", "conversation", "customers", "agents", "provider")
+"""What may be given for a file of any kind beside the fields of its rows."""
 PREVIEWED = 10
+LOOKED_AT = 2000
 KEPT_SECONDS = 24 * 3600
 SALT = "cxlab.import"
 
@@ -50,11 +57,87 @@ class PreviewRow:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """The first rows of a file, and what is wrong with them."""
+    """The first rows of a file, what is wrong with them, and the fields that its entries have."""
 
     columns: tuple[str, ...]
     rows: list[PreviewRow]
     errors: list[RowError]
+    found: list[str]
+
+
+def format_named(name: str, kind: str) -> Format:
+    """The format of that name; refused where there is none, or where it has no such rows."""
+    if kind not in KINDS:
+        raise Refused("unknown_kind", f"{kind!r} is not one of {', '.join(KINDS)}", field="kind")
+    found = catalogue.FORMATS.get(name)
+    if found is None:
+        raise Refused("unknown_format", f"{name!r} is not one of {', '.join(catalogue.FORMATS)}", field="format")
+    if kind not in found.reads:
+        raise Refused(
+            "not_in_format",
+            f"{found.title} hold {', '.join(found.reads)}, no {kind}: choose another kind",
+            field="kind",
+        )
+    return found
+
+
+def pairs(given: Iterable[str], field: str) -> dict[str, str]:
+    """`name=value` words as a mapping."""
+    found = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not equals or not name.strip():
+            raise Refused("bad_pair", f"{one!r} must be name=value", field=field)
+        found[name.strip()] = value
+    return found
+
+
+def options(*, kind: str, name: str, given: Mapping[str, str], renamed: Mapping[str, str]) -> Options:
+    """What a person said of a file, with the scales of the signals and the conversations of the spans known here."""
+    known = {*GIVEN[kind], *ANYWHERE}
+    for one in given:
+        if one not in known:
+            raise Refused(
+                "unknown_field", f"{one!r} cannot be given for {kind}: only {', '.join(sorted(known))}", field="set"
+            )
+    scales = {slug: signal.scale.kind for slug, signal in known_signals().items()}
+    return Options(name, given, renamed, scales, _whose())
+
+
+def _whose() -> Callable[[str], str]:
+    """The conversation of a trace or span that came in before; for others the id itself."""
+
+    @lru_cache(maxsize=10_000)
+    def whose(reference: str) -> str:
+        plain = reference.lower().removeprefix("0x")
+        found = Span.objects.filter(**{"trace_id" if len(plain) > 16 else "span_id": plain}).exclude(
+            conversation_key=""
+        )
+        return found.values_list("conversation_key", flat=True).first() or reference
+
+    return whose
+
+
+def load(*, stream: ByteStream, kind: str, format: Format, options: Options, partial: bool = False) -> Loaded:
+    """Load a file, all of it or nothing; spans are kept for the trace view too."""
+    if format.spans and kind == "conversations":
+        sessions = spans.Sessions(catalogue.fallen(stream, format=format, options=options), options)
+        with transaction.atomic():
+            loaded = KINDS[kind](records=_of_spans(sessions, options), partial=partial)
+            _keep_spans(sessions.by_key)
+        return loaded
+    return KINDS[kind](records=catalogue.read(stream, format=format, kind=kind, options=options), partial=partial)
+
+
+def _of_spans(sessions: spans.Sessions, options: Options) -> Iterable[Record | RowError]:
+    yield from sessions.errors
+    for record in sessions.conversations():
+        yield Record(record.line, filled(record.data, "conversations", options.given))
+
+
+def _keep_spans(by_key: Mapping[str, Sequence[otlp.Span]]) -> None:
+    for key, mine in by_key.items():
+        tracing.keep(spans=mine, conversation=key)
 
 
 def keep(*, chunks: Iterable[bytes], name: str, user: User) -> str:
@@ -87,18 +170,41 @@ def kept(*, key: str, user: User) -> tuple[Path, str]:
     return path, str(name)
 
 
-def preview(*, path: Path, kind: str) -> Preview:
-    """The first ten rows as `load` understands them: they are loaded and taken back."""
+def guessed(*, path: Path, name: str) -> tuple[str, str]:
+    """The format and kind that a kept file most likely has."""
     with path.open("rb") as stream:
-        first = list(islice(jsonl.records(stream), PREVIEWED))
+        return catalogue.guess(stream.read(catalogue.HEAD), name)
+
+
+def preview(*, path: Path, kind: str, format: Format, options: Options) -> Preview:
+    """The first ten rows as `load` understands them: they are loaded and taken back.
+
+    Where rows are made of many entries, such as spans, the first 2,000 entries are looked at.
+    """
+    found: dict[str, None] = {}
+    with path.open("rb") as stream:
+        entries = islice(catalogue.fallen(stream, format=format, options=options), LOOKED_AT)
+        read = format.reads[kind](_named(entries, found), options)
+        first = list(islice(read, PREVIEWED))
+    first = [
+        Record(one.line, filled(one.data, kind, options.given)) if isinstance(one, Record) else one for one in first
+    ]
     with transaction.atomic():
         loaded = KINDS[kind](records=first, partial=True)
         transaction.set_rollback(True)
-    rows = [_row(record, COLUMNS[kind]) for record in first if isinstance(record, jsonl.Record)]
-    return Preview(COLUMNS[kind], rows, loaded.errors)
+    rows = [_row(record, COLUMNS[kind]) for record in first if isinstance(record, Record)]
+    return Preview(COLUMNS[kind], rows, loaded.errors, list(found))
 
 
-def _row(record: jsonl.Record, columns: tuple[str, ...]) -> PreviewRow:
+def _named(entries: Iterable[Record | RowError], found: dict[str, None]) -> Iterator[Record | RowError]:
+    """The entries as they pass, their fields noted."""
+    for entry in entries:
+        if isinstance(entry, Record) and len(found) < 200:
+            found.update(dict.fromkeys(entry.data))
+        yield entry
+
+
+def _row(record: Record, columns: tuple[str, ...]) -> PreviewRow:
     cells = [_cell(name, record.data.get(name)) for name in columns]
     return PreviewRow(record.line, cells, ", ".join(name for name in record.data if name not in columns))
 
@@ -116,9 +222,9 @@ def _cell(name: str, value: Any) -> str:
     return "" if value is None else str(value)[:120]
 
 
-def load(*, path: Path, kind: str) -> Loaded:
-    """Load the file, all of it or nothing, and let go of it once it is stored."""
+def load_kept(*, path: Path, kind: str, format: Format, options: Options) -> Loaded:
+    """Load a kept file, and let go of it once it is stored."""
     with path.open("rb") as stream:
-        loaded = KINDS[kind](records=jsonl.records(stream))
+        loaded = load(stream=stream, kind=kind, format=format, options=options)
     path.unlink(missing_ok=True)
     return loaded

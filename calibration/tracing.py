@@ -111,6 +111,12 @@ def _store(spans: Iterable[otlp.Span]) -> tuple[set[str], set[str]]:
     return projects, trace_ids
 
 
+def keep(*, spans: Sequence[otlp.Span], conversation: str) -> None:
+    """Store spans that came in a file with the conversation that was made of them, for its trace view."""
+    _, trace_ids = _store(spans)
+    Span.objects.filter(trace_id__in=trace_ids).update(conversation_key=conversation)
+
+
 def _identifiers(span: otlp.Span) -> tuple[str, str]:
     return clean(span.trace_id)[:32], clean(span.span_id)[:16]
 

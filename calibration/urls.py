@@ -45,6 +45,8 @@ pages: list[URLPattern] = [
     path("import/", import_pages.start, name="import"),
     path("import/preview/", import_pages.preview, name="import-preview"),
     path("import/load/", import_pages.load, name="import-load"),
+    path("take-out/", import_pages.take_out, name="take-out"),
+    path("take-out/<slug:kind>/", import_pages.taken, name="taken-out"),
     path("queues/", queue_pages.index, name="queues"),
     path("queues/new/", queue_pages.new, name="queue-new"),
     path("queues/<slug:slug>/", queue_pages.one, name="queue"),
@@ -92,6 +94,7 @@ exporters: list[URLPattern] = [
 api: list[URLPattern] = [
     path("queues/", queues.Queues.as_view()),
     path("queues/<slug:slug>/", queues.OneQueue.as_view()),
+    path("dump/<slug:kind>/", bulk.Dump.as_view()),
     path("conversations/bulk/", bulk.BulkConversations.as_view()),
     path("labels/bulk/", bulk.BulkLabels.as_view()),
     path("predictions/bulk/", bulk.BulkPredictions.as_view()),

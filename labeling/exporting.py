@@ -11,7 +11,7 @@ from typing import BinaryIO
 from labeling import gold
 from labeling.errors import Refused
 from labeling.formats import gold as formats
-from labeling.formats import gold_csv, gold_parquet, hugging_face, label_studio
+from labeling.formats import gold_csv, gold_label_studio, gold_parquet, gold_units, hugging_face
 from labeling.models import DatasetVersion
 
 STREAMED = {
@@ -19,9 +19,17 @@ STREAMED = {
     "csv": ("text/csv; charset=utf-8", "csv"),
     "parquet": ("application/vnd.apache.parquet", "parquet"),
     "label-studio": ("application/json", "json"),
+    **{name: (one.content_type, one.ending) for name, one in gold_units.FORMATS.items()},
 }
 """Format → content type and file ending."""
 FORMATS = (*STREAMED, "hf")
+NOT_CARRIED: dict[str, tuple[str, ...]] = {
+    "csv": ("turns apart from each other",),
+    "parquet": ("turn fields beyond role, text, at, start, end",),
+    "label-studio": ("turn fields beyond role and text",),
+    **gold_units.NOT_CARRIED,
+}
+"""What of a gold item has no place in a format."""
 PIECE = 256 * 1024
 
 
@@ -33,7 +41,9 @@ def stream(*, version: DatasetVersion, format: str) -> Iterator[bytes]:
     if format == "csv":
         return gold_csv.chunks(items, manifest)
     if format == "label-studio":
-        return label_studio.chunks(items, manifest)
+        return gold_label_studio.chunks(items, manifest)
+    if format in gold_units.FORMATS:
+        return gold_units.chunks(items, manifest, format)
     if format == "parquet":
         return _parquet(version)
     return (formats.canonical(item) for item in items)

@@ -47,4 +47,8 @@ class Span(models.Model):
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["trace_id", "span_id"], name="span_once")]
-        indexes: ClassVar = [models.Index(fields=["conversation_key"], name="span_of_conversation")]
+        indexes: ClassVar = [
+            models.Index(fields=["conversation_key"], name="span_of_conversation"),
+            # Annotations from elsewhere name a span alone.
+            models.Index(fields=["span_id"], name="span_by_id"),
+        ]

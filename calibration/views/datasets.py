@@ -10,14 +10,24 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from calibration.evidence import gold_cards
-from labeling import access, gold
+from labeling import access, exporting, gold
 from labeling.access import person, role_required
 from labeling.aggregation import AGGREGATIONS
 from labeling.api.datasets import download
 from labeling.errors import Refused
 from labeling.models import Dataset, DatasetVersion, Queue, Signal
 
-ENDINGS = {"jsonl": "JSON Lines", "csv": "CSV", "parquet": "Parquet", "label-studio": "Label Studio"}
+TITLES = {
+    "jsonl": "JSON Lines",
+    "csv": "CSV",
+    "parquet": "Parquet",
+    "label-studio": "Label Studio",
+    "doccano": "doccano",
+    "argilla": "Argilla",
+    "openai-chat": "OpenAI chat, for fine-tuning and evals",
+    "langfuse": "Langfuse dataset items",
+    "phoenix": "Phoenix annotations",
+}
 
 
 class FreezeForm(forms.Form):
@@ -57,7 +67,7 @@ def one(request: HttpRequest, slug: str, number: int) -> HttpResponse:
         "sentence": gold_cards.sentence(version, grid.whole),
         "others": version.dataset.versions.filter(frozen_at__isnull=False).exclude(id=version.id).order_by("-number"),
         "changed": gold.changed_items(version=version, limit=50),
-        "formats": ENDINGS,
+        "formats": [(name, title, ", ".join(exporting.NOT_CARRIED.get(name, ()))) for name, title in TITLES.items()],
         "queues": version.queues.all(),
         "classifiers": version.dataset.signal.classifiers.order_by("-id"),
     }

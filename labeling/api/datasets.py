@@ -162,6 +162,8 @@ def download(request: Any, version: DatasetVersion) -> HttpResponseBase:
         )
         filename = f"{version.dataset.slug}-{version.number}.{ending}"
         response["Content-Disposition"] = f'attachment; filename="{filename}"'
+        if lost := exporting.NOT_CARRIED.get(name):
+            response["X-Not-Carried"] = ", ".join(lost)
     response["ETag"] = tag
     response["X-Dataset-SHA256"] = version.sha256
     return response

@@ -163,7 +163,7 @@ def _parsed(line: bytes, number: int) -> Iterator[Record | RowError]:
         yield RowError(number, None, f"is not UTF-8: the encoding is broken at byte {error.start + 1} of the line")
         return
     try:
-        yield _checked(_decoder.decode(text), number, _suspicious(text))
+        yield _checked(decoder.decode(text), number, _suspicious(text))
     except (ValueError, RecursionError) as error:
         yield RowError(number, None, _json_message(error))
 
@@ -180,7 +180,7 @@ class NotJson(float):
     """NaN or an infinity, which Python reads though JSON has no such number."""
 
 
-_decoder = json.JSONDecoder(parse_constant=NotJson)
+decoder = json.JSONDecoder(parse_constant=NotJson)
 
 
 def _suspicious(text: str) -> bool:
@@ -197,6 +197,11 @@ def _checked(value: Any, number: int, closely: bool) -> Record | RowError:
             if reason:
                 return RowError(number, field.replace("\0", "\\u0000"), reason)
     return Record(number, value)
+
+
+def checked(value: Any, number: int) -> Record | RowError:
+    """An entry that was not read line by line, as a record; a RowError where it is no object or cannot be stored."""
+    return _checked(value, number, True)
 
 
 def _unstorable(value: Any) -> str | None:
@@ -247,7 +252,7 @@ def _elements(chunks: Iterator[bytes], limit: int) -> Iterator[Record | RowError
 def _element(buffer: str, decode: _Utf8, number: int, limit: int) -> tuple[Record | RowError, str]:
     while True:
         try:
-            value, end = _decoder.raw_decode(buffer)
+            value, end = decoder.raw_decode(buffer)
         except (ValueError, RecursionError) as error:
             more = decode.more(max(len(buffer), 1)) if len(buffer) <= limit else ""
             if more:

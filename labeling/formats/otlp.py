@@ -71,9 +71,9 @@ def spans(body: bytes, content_type: str) -> Iterator[Span]:
         raise Undecodable(f"the body is not JSON: {error}") from error
     if isinstance(document, list):
         for number, entry in enumerate(document, 1):
-            yield _flat(entry, number)
+            yield flat(entry, number)
     elif isinstance(document, dict):
-        yield from _from_json(document)
+        yield from from_json(document)
     else:
         raise Undecodable("the body is neither an export request nor a list of spans")
 
@@ -140,7 +140,8 @@ def _any_value(value: Any) -> Any:
     return getattr(value, kind)
 
 
-def _from_json(document: Mapping[str, Any]) -> Iterator[Span]:
+def from_json(document: Mapping[str, Any]) -> Iterator[Span]:
+    """The spans of one export request as JSON; raises Undecodable with the reason."""
     try:
         for resource_spans in _either(document, "resourceSpans", "resource_spans", []):
             resource = _pairs(resource_spans.get("resource", {}).get("attributes", []))
@@ -210,7 +211,7 @@ def _identifier(text: str, size: int) -> str:
     return raw.hex()
 
 
-def _flat(entry: Any, number: int) -> Span:
+def flat(entry: Any, number: int) -> Span:
     """A span of traceAI up to 0.1.12: one flat JSON object."""
     if not isinstance(entry, dict):
         raise Undecodable(f"span {number} is not an object")

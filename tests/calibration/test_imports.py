@@ -81,7 +81,7 @@ def test_it_is_for_engineers(client: Client) -> None:
 def test_a_missing_file_and_an_unknown_kind_are_told(client: Client) -> None:
     engineer(client)
     assert "choose a file" in client.post("/import/preview/", {"kind": "labels"}).content.decode()
-    assert "choose what the file holds" in look(client, lines(1), kind="secrets").content.decode()
+    assert "is not one of" in look(client, lines(1), kind="secrets").content.decode()
 
 
 def test_htmx_gets_the_part_that_changes(client: Client) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 from django.core.management.base import CommandParser
 from tqdm import tqdm
 
+from calibration import importing
 from calibration.importing import KINDS
 from labeling.errors import Refused
-from labeling.formats import jsonl
+from labeling.formats import catalogue, jsonl
 from labeling.management.base import VerbCommand, row_line
 
 
@@ -21,20 +23,41 @@ class Command(VerbCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("kind", choices=sorted(KINDS))
-        parser.add_argument("file", metavar="FILE", help="JSON Lines, plain or gzipped, or - for standard input")
-        parser.add_argument("--format", default="jsonl", choices=["jsonl"])
+        parser.add_argument("file", metavar="FILE", help="plain or gzipped, or - for standard input")
+        parser.add_argument("--format", default="jsonl", choices=list(catalogue.FORMATS))
+        parser.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="FIELD=VALUE",
+            help="for rows that lack it, as in channel=voice",
+        )
+        parser.add_argument(
+            "--map",
+            action="append",
+            default=[],
+            metavar="FIELD=NAME",
+            help="the file's name for a field, as in text=body",
+        )
         parser.add_argument(
             "--partial", action="store_true", help="store the rows that are right; exit 1 if some were not"
         )
 
     def run(self, **options: Any) -> int | None:
+        kind, format = options["kind"], importing.format_named(options["format"], options["kind"])
+        said = importing.options(
+            kind=kind,
+            name="" if options["file"] == "-" else options["file"],
+            given=importing.pairs(options["set"], "--set"),
+            renamed=importing.pairs(options["map"], "--map"),
+        )
         with ExitStack() as stack:
             stream, size = opened(options["file"], stack)
             bar = stack.enter_context(
-                tqdm(total=size, unit="B", unit_scale=True, desc=options["kind"], file=self.stderr, disable=None)
+                tqdm(total=size, unit="B", unit_scale=True, desc=kind, file=self.stderr, disable=None)
             )
-            records = jsonl.records(stream, progress=bar.update)
-            loaded = KINDS[options["kind"]](records=records, partial=options["partial"])
+            watched = _Watched(stream, bar.update)
+            loaded = importing.load(stream=watched, kind=kind, format=format, options=said, partial=options["partial"])
         for error in loaded.errors:
             self.stderr.write(row_line(options["file"], error.line, error.field, error.message))
         self.stdout.write(
@@ -42,6 +65,18 @@ class Command(VerbCommand):
             + (f" refused={loaded.refused}" if loaded.refused else "")
         )
         return 1 if loaded.refused else None
+
+
+class _Watched:
+    """A stream that tells the progress bar of each read."""
+
+    def __init__(self, stream: jsonl.ByteStream, progress: Callable[[int], object]) -> None:
+        self._stream, self._progress = stream, progress
+
+    def read(self, size: int, /) -> bytes:
+        chunk = self._stream.read(size)
+        self._progress(len(chunk))
+        return chunk
 
 
 def opened(name: str, stack: ExitStack) -> tuple[jsonl.ByteStream, int | None]:

@@ -14,7 +14,7 @@ from labeling.management.base import VerbCommand
 
 
 class Command(VerbCommand):
-    help = "Write a frozen dataset version as JSON Lines, CSV, Parquet, Label Studio tasks or a Hugging Face folder."
+    help = "Write a frozen dataset version in a format that your tools read; what a format cannot hold is said."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("dataset", metavar="DATASET@N")
@@ -35,4 +35,6 @@ class Command(VerbCommand):
         except OSError as error:
             raise Refused("unwritable", f"{options['output']}: {error.strerror}", field="--output") from error
         self.stderr.write(f"{version} sha256:{version.sha256} items={version.item_count} → {options['output']}")
+        if lost := exporting.NOT_CARRIED.get(options["format"]):
+            self.stderr.write(f"not in this format: {', '.join(lost)}")
         return None
