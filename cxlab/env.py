@@ -31,6 +31,9 @@ class Environment:
     var: Path
     database: dict[str, object]
     broker_url: str | None
+    webhooks_private: bool
+    mail: dict[str, object]
+    mail_from: str
 
 
 def read(source: Mapping[str, str], *, root: Path) -> Environment:
@@ -49,6 +52,9 @@ def read(source: Mapping[str, str], *, root: Path) -> Environment:
         var=var,
         database=_database(source.get("DATABASE_URL") or f"sqlite:///{var / 'cxlab.sqlite3'}", var),
         broker_url=_broker(source.get("CELERY_BROKER_URL")),
+        webhooks_private=_flag(source, "WEBHOOKS_PRIVATE"),
+        mail=_mail(source.get("EMAIL_URL")),
+        mail_from=source.get("MAIL_FROM") or "cxlab@localhost",
     )
 
 
@@ -105,6 +111,16 @@ def _database(url: str, var: Path) -> dict[str, object]:
         database["CONN_MAX_AGE"] = 60
         database["CONN_HEALTH_CHECKS"] = True
     return database
+
+
+def _mail(url: str | None) -> dict[str, object]:
+    """Django's settings of a mail server; none where no address is given."""
+    if not url:
+        return {}
+    if urlsplit(url).scheme not in ("smtp", "smtps", "smtp+tls", "smtp+ssl"):
+        raise EnvironmentRefused("EMAIL_URL", "has no scheme of mail: use smtp+tls://name:password@host:587")
+    config = environ.Env.email_url_config(url)
+    return {name: value for name, value in config.items() if name.startswith("EMAIL_") and name != "EMAIL_FILE_PATH"}
 
 
 def _broker(url: str | None) -> str | None:

@@ -120,6 +120,10 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "QueueState": "labeling.models.Queue.State",
         "FlagState": "calibration.models.DriftFlag.State",
+        "FlagKind": "calibration.models.DriftFlag.Kind",
+        "SubscriptionKind": "labeling.models.Subscription.Kind",
+        "SubscriptionEvent": "labeling.models.Subscription.Event",
+        "DeliveryState": "labeling.models.Delivery.State",
     },
 }
 
@@ -145,12 +149,22 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR / "beat-schedule")
 CELERY_BEAT_SCHEDULE = {
     "evaluate-monitors": {"task": "calibration.evaluate_monitors", "schedule": 15 * 60.0},
+    "deliver-notices": {"task": "labeling.deliver_due", "schedule": 30.0},
     "open-canary-rounds": {"task": "calibration.open_canary_rounds", "schedule": 30 * 60.0},
     "store-pairs": {"task": "calibration.store_pairs", "schedule": 5 * 60.0},
     # Expires before the next one comes, so that a worker that was busy finds one of them, not a hundred.
     "work-traces": {"task": "calibration.work_traces", "schedule": 5.0, "options": {"expires": 5.0}},
     "measure-transcriptions": {"task": "calibration.measure_transcriptions", "schedule": 5 * 60.0},
 }
+
+# Notifications: webhooks go to public addresses over https unless a deployment allows private ones and http; without a
+# mail server, mail is written to files.
+WEBHOOKS_PRIVATE = ENVIRONMENT.webhooks_private
+EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+EMAIL_FILE_PATH = str(VAR / "mail")
+EMAIL_TIMEOUT = 20
+DEFAULT_FROM_EMAIL = ENVIRONMENT.mail_from
+vars().update(ENVIRONMENT.mail)
 
 LOGGING = {
     "version": 1,

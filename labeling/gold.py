@@ -29,6 +29,7 @@ from labeling.models import (
     Signal,
     User,
 )
+from labeling.notices import announcing
 from labeling.signals import SLUG
 from labeling.values import Scale
 
@@ -81,6 +82,7 @@ def freeze(
             raise Refused("nothing_to_freeze", f"there are no labels of {signal.slug} to freeze", field="signal")
         _write_rows(version, gathered, rule, _estimates(rule, gathered))
         _seal(version, signal, gathered, queues, parent, now)
+        announcing.frozen(version)
     return version
 
 

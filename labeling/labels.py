@@ -20,6 +20,7 @@ from labeling import checks, overlap, questions
 from labeling.errors import Conflict, Refused
 from labeling.leasing import slot_of, takeable, worded
 from labeling.models import CheckAnswer, Guideline, Item, KnownItem, Label, Queue, Slot, Submission, User
+from labeling.notices import announcing
 from labeling.questions import Question
 from labeling.values import ValueRefused
 
@@ -153,6 +154,7 @@ def _store(act: Submission, labels: list[Label], *, slot: Slot, now: datetime) -
         label.submission, label.late = act, act.late
     Label.objects.bulk_create(labels)
     overlap.settle(slot)
+    announcing.finished(slot.queue_id)
     return act
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from labeling.api import datasets, labelling, reviews, signals, tokens
-from labeling.views import desk, people, review, settings
+from labeling.api import datasets, labelling, notices, reviews, signals, tokens
+from labeling.views import desk, notifications, people, review, settings
 
 pages: list[URLPattern] = [
     path("sign-in/", people.SignIn.as_view(), name="sign-in"),
@@ -31,6 +31,9 @@ pages: list[URLPattern] = [
     path("settings/people/<path:name>/", settings.change_member, name="settings-person"),
     path("settings/tokens/", settings.own_tokens, name="settings-tokens"),
     path("settings/tokens/<int:token>/revoke/", settings.revoke_token, name="settings-token-revoke"),
+    path("settings/notifications/", notifications.index, name="settings-notifications"),
+    path("settings/notifications/<int:number>/", notifications.one, name="settings-notification"),
+    path("settings/notifications/<int:number>/change/", notifications.change, name="settings-notification-change"),
     path("settings/profile/", settings.profile, name="settings-profile"),
 ]
 
@@ -48,6 +51,11 @@ api: list[URLPattern] = [
     path("reviews/", reviews.Reviews.as_view()),
     path("tokens/", tokens.Tokens.as_view()),
     path("tokens/<int:token>/", tokens.OneToken.as_view()),
+    path("subscriptions/", notices.Subscriptions.as_view()),
+    path("subscriptions/<int:number>/", notices.OneSubscription.as_view()),
+    path("subscriptions/<int:number>/test/", notices.Test.as_view()),
+    path("subscriptions/<int:number>/rotate/", notices.Rotate.as_view()),
+    path("subscriptions/<int:number>/deliveries/", notices.Deliveries.as_view()),
     path("datasets/", datasets.Datasets.as_view()),
     path("datasets/<slug:slug>/versions/", datasets.Versions.as_view()),
     path("datasets/<slug:slug>/versions/<int:number>/", datasets.OneVersion.as_view()),

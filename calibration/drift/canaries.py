@@ -15,12 +15,12 @@ from django.db.models import F, Max, Q, QuerySet
 from django.utils import timezone
 
 from calibration import evaluators
-from calibration.background import later
 from calibration.drift.calibrations import closeness
 from calibration.evaluators import Answer, Evaluator, Text
 from calibration.evaluators.judge import JudgeUnavailable
 from calibration.models import Canary, CanaryAnswer, CanaryRound, CanarySet, ClassifierVersion, Prediction
 from labeling import bulk, design, frames
+from labeling.background import later
 from labeling.errors import Conflict, NotFound, Refused
 from labeling.frames import Frame
 from labeling.models import WHOLE, Conversation, Signal, User

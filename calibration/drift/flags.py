@@ -8,9 +8,11 @@ from typing import Any
 
 from django.db import transaction
 
+from calibration.drift import flag_words
 from calibration.models import Classifier, DriftFlag, FlagEvent
 from labeling.errors import Conflict, NotFound, Refused
 from labeling.models import User
+from labeling.notices import announcing
 
 State = DriftFlag.State
 
@@ -129,7 +131,29 @@ def move(
             raise _moved_on(flag, action)
         return found
     FlagEvent.objects.create(flag=flag, actor=by, action=action, note=note)
-    return get(flag.id)
+    moved_flag = get(flag.id)
+    if to in (State.RESOLVED, State.DISMISSED):
+        announce(moved_flag, announcing.Event.FLAG_RESOLVED)
+    return moved_flag
+
+
+def announce(flag: DriftFlag, event: str) -> None:
+    """Tell whoever asked for it that a flag was opened, resolved or dismissed."""
+    did = "is raised" if event == announcing.Event.FLAG_OPENED else f"is {flag.state}"
+    announcing.announce(
+        event=event,
+        key=str(flag.id),
+        sentence=f"A flag {did}: {flag_words.sentence(flag)} {flag.version}",
+        address=f"/drift/{flag.id}/",
+        flag=flag.id,
+        kind=flag.kind,
+        classifier=flag.version.classifier.slug,
+        version=flag.version.version,
+        slice=flag.slice,
+        since=flag.since.isoformat() if flag.since else None,
+        severity=flag.severity,
+        state=flag.state,
+    )
 
 
 def note(*, flag: DriftFlag, action: str, by: User | None, text: str) -> None:

@@ -11,11 +11,12 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from calibration import slices, streams, volumes
-from calibration.drift import calibrations, canary_watch, recognisers, service, watches
+from calibration.drift import calibrations, canary_watch, flags, recognisers, service, watches
 from calibration.drift.watches import Closed, Finding, Seen
 from calibration.drift.wrongness import bias
 from calibration.models import CanarySet, Classifier, ClassifierVersion, DriftFlag, FlagEvent, Monitor
 from labeling.models import DatasetVersion
+from labeling.notices import announcing
 
 DEFAULT_BY = ["channel", "cohort"]
 CLOSED = (DriftFlag.State.RESOLVED, DriftFlag.State.DISMISSED)
@@ -152,6 +153,7 @@ def _raise(finding: Finding, *, now: datetime) -> DriftFlag | None:
     except IntegrityError:  # another worker looked at the same moment
         return None
     FlagEvent.objects.create(flag=flag, action="raised")
+    flags.announce(flag, announcing.Event.FLAG_OPENED)
     return flag
 
 
@@ -186,3 +188,5 @@ def _settle(versions: Sequence[ClassifierVersion], findings: Sequence[Finding]) 
             continue
         if DriftFlag.objects.filter(id=flag.id, state=flag.state).update(state=DriftFlag.State.RESOLVED):
             FlagEvent.objects.create(flag=flag, action="resolved", note="what it told of has passed")
+            flag.state = DriftFlag.State.RESOLVED
+            flags.announce(flag, announcing.Event.FLAG_RESOLVED)

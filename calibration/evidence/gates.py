@@ -23,6 +23,7 @@ from calibration.stats.summary import is_graded, measure
 from labeling import references
 from labeling.errors import Refused
 from labeling.models import DatasetVersion, User
+from labeling.notices import announcing
 from labeling.values import Scale
 
 LEVEL = 0.05
@@ -63,7 +64,7 @@ def run(*, policy: str, dataset: str, candidate: str, baseline: str = "", by_who
     _judge(checks)
     document = _document(asked, gold, version, other, checks)
     with transaction.atomic():
-        return GateRun.objects.create(
+        decided = GateRun.objects.create(
             policy=policy,
             dataset_version=gold,
             candidate=version,
@@ -72,6 +73,17 @@ def run(*, policy: str, dataset: str, candidate: str, baseline: str = "", by_who
             document=document,
             created_by=by_whom,
         )
+        announcing.announce(
+            event=announcing.Event.GATE_DECIDED,
+            key=str(decided.id),
+            sentence=document["sentence"],
+            address=f"/gates/{decided.id}/",
+            gate=decided.id,
+            passed=decided.passed,
+            candidate=str(version),
+            dataset=str(gold),
+        )
+    return decided
 
 
 def junit(document: dict[str, Any]) -> bytes:

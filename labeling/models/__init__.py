@@ -4,6 +4,7 @@ from labeling.models.checks import CheckAnswer, KnownAnswer, KnownItem, Practice
 from labeling.models.conversations import WHOLE, Conversation
 from labeling.models.gold import Dataset, DatasetVersion, GoldRow
 from labeling.models.labels import Label, Ruling, Submission
+from labeling.models.notices import Delivery, Notice, Subscription
 from labeling.models.people import ApiToken, User
 from labeling.models.queues import MOST_CHECKS, Item, Queue, QueueMember, QueueSignal, Slot
 from labeling.models.signals import Category, Guideline, Signal
@@ -17,12 +18,14 @@ __all__ = [
     "Conversation",
     "Dataset",
     "DatasetVersion",
+    "Delivery",
     "GoldRow",
     "Guideline",
     "Item",
     "KnownAnswer",
     "KnownItem",
     "Label",
+    "Notice",
     "PracticeAnswer",
     "PracticeItem",
     "PracticeRound",
@@ -33,5 +36,6 @@ __all__ = [
     "Signal",
     "Slot",
     "Submission",
+    "Subscription",
     "User",
 ]
