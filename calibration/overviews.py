@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
 from django.db.models import Avg, Count, Max, Q, Sum
 
+from calibration import volumes
+from calibration.drift.service import RECENT
 from calibration.evidence import presenting, reports, sentences
 from calibration.models import Classifier, ClassifierVersion, DriftFlag, PredictionRollup
 from calibration.stats.verdicts import MOST_LABELS, TRUSTED, UNPROVEN, UNTRUSTED
@@ -98,11 +101,9 @@ def classifiers() -> list[Entry]:
 
 
 def signals(entries: Sequence[Entry]) -> list[Entry]:
-    """One entry a signal: of the classifiers with a report, the one that scored most stands for it."""
-    counted = PredictionRollup.objects.order_by().values_list("version__classifier").annotate(n=Sum("count"))
-    scored = dict(counted)
+    """One entry a signal: the classifier whose newest predictions are latest stands for it."""
     chosen: dict[int, Entry] = {}
-    for entry in sorted(entries, key=lambda entry: (-scored.get(entry.classifier.id, 0), entry.classifier.slug)):
+    for entry in entries:
         held = chosen.get(entry.signal.id)
         if held is None or (held.document is None and entry.document is not None):
             chosen[entry.signal.id] = entry
@@ -116,18 +117,31 @@ def newest_gold() -> dict[int, DatasetVersion]:
 
 
 def versions_in_service(found: Sequence[Classifier]) -> dict[int, ClassifierVersion]:
-    """Classifier → the version with the newest day of predictions, the later registered of equals."""
-    versions = (
-        ClassifierVersion.objects.filter(classifier__in=found).select_related("classifier__signal").order_by("id")
+    """Classifier → the version that scored most in the last four weeks that it has predictions of, as everywhere else.
+
+    A classifier whose predictions have no days gives the one with most of them; one without any, its newest version.
+    """
+    versions = ClassifierVersion.objects.filter(classifier__in=found).select_related("classifier__signal")
+    known = {version.id: version for version in versions.order_by("id")}
+    answer = {version.classifier_id: version for version in known.values()}
+    undated = PredictionRollup.objects.filter(version__in=known, day__isnull=True).values("version")
+    most: dict[int, int] = {}
+    for row in undated.annotate(n=Sum("count")).order_by("n", "version"):
+        most[known[row["version"]].classifier_id] = row["version"]
+    newest = dict(
+        PredictionRollup.objects.filter(version__in=known, day__isnull=False)
+        .values_list("version__classifier")
+        .annotate(day=Max("day"))
+        .order_by()
     )
-    days = dict(PredictionRollup.objects.values_list("version").annotate(day=Max("day")).order_by())
-    best: dict[int, tuple[Any, ClassifierVersion]] = {}
-    for version in versions:
-        rank = (version.id in days, days.get(version.id) is not None, str(days.get(version.id) or ""), version.id)
-        held = best.get(version.classifier_id)
-        if held is None or rank > held[0]:
-            best[version.classifier_id] = (rank, version)
-    return {classifier: version for classifier, (_, version) in best.items()}
+    if newest:
+        rows = volumes.read(known.values(), since=min(newest.values()) - RECENT + timedelta(days=1))
+        for classifier, last in newest.items():
+            mine = [row for row in rows if known[row.version].classifier_id == classifier and row.day > last - RECENT]
+            serving = volumes.in_service(mine)
+            if serving is not None:
+                most[classifier] = serving
+    return answer | {classifier: known[version] for classifier, version in most.items()}
 
 
 def _open_flags() -> dict[int, int]:
