@@ -101,9 +101,11 @@ def classifiers() -> list[Entry]:
 
 
 def signals(entries: Sequence[Entry]) -> list[Entry]:
-    """One entry a signal: the classifier whose newest predictions are latest stands for it."""
+    """One entry a signal: of the classifiers with a report, the one that scored most stands for it."""
+    counted = PredictionRollup.objects.order_by().values_list("version__classifier").annotate(n=Sum("count"))
+    scored = dict(counted)
     chosen: dict[int, Entry] = {}
-    for entry in entries:
+    for entry in sorted(entries, key=lambda entry: (-scored.get(entry.classifier.id, 0), entry.classifier.slug)):
         held = chosen.get(entry.signal.id)
         if held is None or (held.document is None and entry.document is not None):
             chosen[entry.signal.id] = entry

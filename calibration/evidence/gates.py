@@ -12,7 +12,7 @@ from django.db import transaction
 from calibration import slices
 from calibration.classifiers import version_named
 from calibration.errors import NotComparable
-from calibration.evidence import measuring, pairing, policies, reports, sentences
+from calibration.evidence import gate_limits, measuring, pairing, policies, reports, sentences
 from calibration.evidence.comparing import joint_table
 from calibration.evidence.policies import NoWorse, Policy, Rule
 from calibration.models import ClassifierVersion, GateRun
@@ -43,9 +43,11 @@ class Check:
     holds: bool
     reason: str = ""
     adjusted_p: float | None = None
+    unproven: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__} | {"passed": self.holds}
+        outcome = "passed" if self.holds else "not enough evidence" if self.unproven else "failed"
+        return {name: getattr(self, name) for name in self.__slots__} | {"passed": self.holds, "outcome": outcome}
 
 
 def run(*, policy: str, dataset: str, candidate: str, baseline: str = "", by_whom: User | None = None) -> GateRun:
@@ -58,6 +60,10 @@ def run(*, policy: str, dataset: str, candidate: str, baseline: str = "", by_who
     if asked.no_worse is not None and other is None:
         raise Refused("no_baseline", "the policy compares with a baseline: name one", field="baseline")
     checks = [*_bars(asked, gold, version), *_missing(asked, gold, version)]
+    checks += [
+        Check(one.name, one.slice or {}, one.statistic, one.asked, one.value, None, one.holds, one.reason)
+        for one in gate_limits.limits(asked, gold, version)
+    ]
     if asked.no_worse is not None and other is not None:
         pairing.check_comparable(gold, other)
         checks += _no_worse(asked.no_worse, gold, version, other)
@@ -89,18 +95,25 @@ def run(*, policy: str, dataset: str, candidate: str, baseline: str = "", by_who
 def junit(document: dict[str, Any]) -> bytes:
     """The gate as JUnit XML: one case a check."""
     checks = document["checks"]
-    failed = sum(not check["passed"] for check in checks)
+    skipped = sum(bool(check.get("unproven") and document.get("lenient")) for check in checks)
+    failed = sum(not check["passed"] for check in checks) - skipped
     suite = ElementTree.Element(
         "testsuite",
         name=f"cxlab gate {document['candidate']}",
         tests=str(len(checks)),
         failures=str(failed),
         errors="0",
+        skipped=str(skipped),
     )
     for check in checks:
         case = ElementTree.SubElement(suite, "testcase", classname=document["dataset"], name=check["name"])
         if not check["passed"]:
-            failure = ElementTree.SubElement(case, "failure", message=check["reason"], type="gate")
+            if check.get("unproven") and document.get("lenient"):
+                ElementTree.SubElement(case, "skipped", message=check["reason"])
+                continue
+            failure = ElementTree.SubElement(
+                case, "failure", message=check["reason"], type=check.get("outcome", "failed")
+            )
             failure.text = f"asked: {check['asked']}\nfound: {told(check['value'])}"
     root = ElementTree.Element("testsuites")
     root.append(suite)
@@ -165,16 +178,21 @@ def _places(rule: Rule, known: Sequence[Slice]) -> list[Slice]:
 def _bar(rule: Rule, row: dict[str, Any], value: dict[str, Any], p: float) -> Check:
     where = slices.words(row["slice"], "all")
     low, high = value.get("low"), value.get("high")
-    holds = low is not None and low >= rule.at_least
+    few = row.get("n", 0) < rule.min_n
+    holds = not few and low is not None and low >= rule.at_least
     reason = ""
-    if value.get("value") is None:
-        reason = sentences.reason(value.get("reason"))
+    unproven = False
+    if few:
+        reason, unproven = f"{row.get('n', 0)} gold units, {rule.min_n} are asked for", True
+    elif value.get("value") is None:
+        reason, unproven = sentences.reason(value.get("reason")), value.get("reason") == "too_few_items"
     elif high is not None and high < rule.at_least:
         reason = "the whole interval lies below the bar"
     elif not holds:
-        reason = "unproven: the interval spans the bar"
+        reason, unproven = "unproven: the interval spans the bar", True
     name = f"{rule.statistic} at least {rule.at_least:g} on {where}"
-    return Check(name, row["slice"], rule.statistic, f"≥ {rule.at_least:g}", value, p, holds, reason)
+    text = f"≥ {rule.at_least:g}"
+    return Check(name, row["slice"], rule.statistic, text, value, p, holds, reason, unproven=unproven)
 
 
 def _p(rule: Rule, scale: Scale, cells: Sequence[pairing.Cell], value: dict[str, Any]) -> float:
@@ -224,9 +242,9 @@ def _no_worse(
         value = held.difference.as_dict()
         reason = "" if held.passed else held.reason or "a loss beyond the margin is not ruled out"
         text = f"Δ > −{asked.margin:g}"
-        checks.append(
-            Check(name, dict(key), statistic, text, value, held.p if held.p is not None else 1.0, held.passed, reason)
-        )
+        p = 1.0 if held.p is None else held.p
+        open_still = not held.passed and value.get("high") is not None and value["high"] >= -asked.margin
+        checks.append(Check(name, dict(key), statistic, text, value, p, held.passed, reason, unproven=open_still))
     return checks
 
 
@@ -239,7 +257,7 @@ def _judge(checks: Sequence[Check]) -> None:
     for check, rejected, p in zip(family, adjusted.reject, adjusted.adjusted, strict=True):
         check.adjusted_p = p
         if check.holds and not rejected:
-            check.holds = False
+            check.holds, check.unproven = False, True
             check.reason = f"not beyond chance among {len(family)} checks (Holm p = {p:.3f})"
 
 
@@ -250,15 +268,22 @@ def _document(
     other: ClassifierVersion | None,
     checks: Sequence[Check],
 ) -> dict[str, Any]:
-    failed = [check for check in checks if not check.holds]
-    if failed:
+    failed = [check for check in checks if not check.holds and not (check.unproven and asked.lenient)]
+    open_still = [check for check in checks if check.unproven and not check.holds]
+    outcome = "failed" if any(not check.unproven for check in failed) else "not enough evidence"
+    if failed and outcome != "failed":
+        sentence = f"{version} does not pass, for want of evidence: {failed[0].name}: {failed[0].reason}."
+    elif failed:
         first = failed[0]
         more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
         sentence = f"{version} does not pass: {first.name}{more}."
     else:
-        sentence = f"{version} passes all {len(checks)} checks."
+        let = f", {len(open_still)} of them for want of evidence against it" if open_still else ""
+        sentence = f"{version} passes all {len(checks)} checks{let}."
     return {
         "passed": not failed,
+        "outcome": outcome if failed else "passed",
+        "lenient": asked.lenient,
         "sentence": sentence,
         "name": asked.name,
         "dataset": str(gold),

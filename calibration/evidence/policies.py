@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
@@ -20,8 +20,18 @@ SCHEMA: dict[str, Any] = {
     "at_least": "number",
     "no_worse_than_baseline": {"margin": "number", "statistic": "statistic", "by": "names"},
     "max_missing": "share",
+    "min_n": "count",
+    "worst_slice": {"by": "names", "statistic": "statistic", "at_least": "number"},
+    "max_wer": "share",
+    "max_seconds": "amount",
+    "max_cost": "amount",
+    "on_unproven": "outcome",
 }
-RULE: dict[str, Any] = {"slice": "slice", "by": "names", "statistic": "statistic", "at_least": "number"}
+RULE: dict[str, Any] = {
+    "slice": "slice", "by": "names", "statistic": "statistic", "at_least": "number", "min_n": "count",
+}  # fmt: skip
+OUTCOMES = ("fail", "pass")
+LIMITS = ("max_missing", "worst_slice", "max_wer", "max_seconds", "max_cost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +43,7 @@ class Rule:
     slice: Mapping[str, str] = field(default_factory=dict)
     by: tuple[str, ...] = ()
     line: int = 0
+    min_n: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +56,15 @@ class NoWorse:
 
 
 @dataclass(frozen=True, slots=True)
+class WorstSlice:
+    """The weakest slice by `by`, among those with enough gold, must have at least this value."""
+
+    statistic: str
+    at_least: float
+    by: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """What a candidate must pass. `text` is the policy as it was given."""
 
@@ -52,6 +72,11 @@ class Policy:
     rules: tuple[Rule, ...]
     no_worse: NoWorse | None = None
     max_missing: float | None = None
+    worst_slice: WorstSlice | None = None
+    max_wer: float | None = None
+    max_seconds: float | None = None
+    max_cost: float | None = None
+    lenient: bool = False
     name: str = ""
 
     @property
@@ -82,16 +107,35 @@ def read(text: str, *, statistic: str = "kappa") -> Policy:
     if compared is not None:
         name = compared.get("statistic", given.get("statistic", statistic))
         no_worse = NoWorse(compared.get("margin", 0.05), name, tuple(compared.get("by", ())))
-    if not rules and no_worse is None and "max_missing" not in given:
+    if not rules and no_worse is None and not any(name in given for name in LIMITS):
         empty = RowError(1, "rules", "is empty: a policy that asks for nothing lets everything pass")
         raise Refused("bad_policy", "the policy cannot be used", errors=[empty])
-    return Policy(text, tuple(rules), no_worse, given.get("max_missing"), given.get("name", ""))
+    least = given.get("min_n", 0)
+    return Policy(
+        text,
+        tuple(replace(rule, min_n=rule.min_n or least) for rule in rules),
+        no_worse,
+        max_missing=given.get("max_missing"),
+        worst_slice=_worst(given.get("worst_slice"), by, given.get("statistic", statistic)),
+        max_wer=given.get("max_wer"),
+        max_seconds=given.get("max_seconds"),
+        max_cost=given.get("max_cost"),
+        lenient=given.get("on_unproven") == "pass",
+        name=given.get("name", ""),
+    )
+
+
+def _worst(given: Mapping[str, Any] | None, by: tuple[str, ...], statistic: str) -> WorstSlice | None:
+    if given is None:
+        return None
+    own = tuple(given.get("by", by)) or ("channel",)
+    return WorstSlice(given.get("statistic", statistic), given.get("at_least", 0.0), own)
 
 
 def _rule(given: Mapping[str, Any], by: tuple[str, ...], statistic: str) -> Rule:
     part = given.get("slice", {})
     own = tuple(given.get("by", () if part else by))
-    return Rule(given.get("statistic", statistic), given["at_least"], part, own, given["line"])
+    return Rule(given.get("statistic", statistic), given["at_least"], part, own, given["line"], given.get("min_n", 0))
 
 
 class _Reader:
@@ -130,6 +174,10 @@ class _Reader:
             return None
         if kind in ("number", "share"):
             return self.number(node, name, low=0.0 if kind == "share" else -1.0)
+        if kind in ("count", "amount"):
+            return self.amount(node, name, whole=kind == "count")
+        if kind == "outcome" and node.value not in OUTCOMES:
+            self.wrong(node, name, f"must be one of {', '.join(OUTCOMES)}, not {node.value!r}")
         if kind == "statistic" and node.value not in STATISTICS:
             self.wrong(node, name, f"{node.value!r} is not one of {', '.join(STATISTICS)}")
         return node.value
@@ -142,6 +190,16 @@ class _Reader:
         if not low <= found <= 1:
             self.wrong(node, name, f"must be a number from {low:g} to 1, not {node.value!r}")
             return 0.0
+        return found
+
+    def amount(self, node: yaml.ScalarNode, name: str, *, whole: bool) -> float:
+        try:
+            found = int(node.value) if whole else float(node.value)
+        except ValueError:
+            found = -1
+        if not 0 <= found < float("inf"):
+            self.wrong(node, name, f"must be a {'whole ' if whole else ''}number from 0 on, not {node.value!r}")
+            return 0
         return found
 
     def names(self, node: yaml.Node, name: str) -> list[str]:

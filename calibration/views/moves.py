@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST, require_safe
 from calibration import tasks, volumes
 from calibration.drift import flags
 from calibration.errors import EvidenceRefused
-from calibration.evidence import gates
+from calibration.evidence import gate_records, gates
 from calibration.evidence.history import start_of
 from calibration.models import Classifier, ClassifierVersion, DriftFlag, GateRun
 from calibration.moves import attribution, move_pages, move_words, periods, settling, trends
@@ -199,6 +199,8 @@ def gate(request: HttpRequest, run_id: int) -> HttpResponse:
     export = request.GET.get("export")
     if export == "junit":
         return HttpResponse(gates.junit(run.document), content_type="application/xml")
+    if export == "record":
+        return JsonResponse(gate_records.record(run), json_dumps_params={"ensure_ascii": False, "indent": 1})
     if export == "markdown":
         return HttpResponse(gates.markdown(run.document), content_type="text/markdown; charset=utf-8")
     rows = [

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -10,12 +14,15 @@ from xml.etree import ElementTree
 import pytest
 from django.core.cache import cache
 from django.core.management import call_command
+from django.db import connection
 from django.test import Client
+from junitparser import JUnitXml
 
 from calibration.evidence import gates, policies
-from calibration.models import GateRun
+from calibration.models import GateRun, Prediction, Transcription
 from labeling import tokens
 from labeling.errors import Refused
+from labeling.models import Conversation
 from tests.make import make_gold, make_signal, make_user, make_version
 
 pytestmark = pytest.mark.django_db
@@ -113,6 +120,10 @@ def test_no_worse_than_the_baseline(tmp_path: Path) -> None:
         ("{}\n", 1, "rules"),
         ("", 1, "policy"),
         ("rules: [\n", 2, None),
+        ("min_n: few\nat_least: 0.5\n", 1, "min_n"),
+        ("at_least: 0.5\non_unproven: maybe\n", 2, "on_unproven"),
+        ("worst_slice:\n  at_leest: 0.5\n", 2, "at_leest"),
+        ("max_seconds: -1\n", 1, "max_seconds"),
     ],
 )
 def test_a_typo_is_refused_where_it_stands(policy: str, line: int, field: str | None) -> None:
@@ -139,6 +150,82 @@ def test_many_checks_are_one_family() -> None:
         candidate="judge@good",
     )
     assert family.document["checks"][0]["adjusted_p"] == pytest.approx(4 * check["p"])
+
+
+def test_what_nobody_measured_fails() -> None:
+    policy = "max_wer: 0.1\nmax_seconds: 1\nmax_cost: 1\n"
+    checks = gates.run(policy=policy, dataset="gold@1", candidate="judge@good").document["checks"]
+    assert [check["outcome"] for check in checks] == ["failed"] * 3
+    assert "no call" in checks[0]["reason"] and "seconds" in checks[1]["reason"]
+
+
+def test_time_cost_and_words_are_held_to_their_limits() -> None:
+    Prediction.objects.filter(version__version="good").update(seconds=0.5, cost=0.002)
+    for home in Conversation.objects.filter(channel="voice"):
+        Transcription.objects.create(conversation=home, content_sha256=home.content_sha256, words=20, substitutions=1)
+    for wer, seconds, cost, passed in ((0.06, 1, 0.01, True), (0.04, 0.1, 0.001, False)):
+        policy = f"max_wer: {wer}\nmax_seconds: {seconds}\nmax_cost: {cost}\n"
+        done = gates.run(policy=policy, dataset="gold@1", candidate="judge@good")
+        assert [check["passed"] for check in done.document["checks"]] == [passed] * 3
+
+
+def test_the_weakest_slice_is_named() -> None:
+    policy = "worst_slice: {by: [channel], statistic: accuracy, at_least: 0.65}\n"
+    (check,) = gates.run(policy=policy, dataset="gold@1", candidate="judge@bad").document["checks"]
+    assert (check["passed"], check["slice"]) == (False, {"channel": "voice"}) and "voice lies below" in check["reason"]
+    assert gates.run(policy=policy, dataset="gold@1", candidate="judge@good").passed
+
+
+def test_too_little_evidence_is_its_own_outcome(tmp_path: Path) -> None:
+    spans = "at_least: 0.87\nstatistic: kappa\n"
+    for policy in (spans, "at_least: 0.1\nmin_n: 601\n"):
+        done = gates.run(policy=policy, dataset="gold@1", candidate="judge@good")
+        assert not done.passed and done.document["outcome"] == "not enough evidence"
+        assert "for want of evidence" in done.document["sentence"]
+    junit = tmp_path / "gate.xml"
+    assert run(tmp_path, spans + "on_unproven: pass\n", junit=junit) == 0
+    (suite,) = JUnitXml.fromfile(str(junit))
+    assert (suite.tests, suite.failures, suite.skipped) == (1, 0, 1)
+    assert run(tmp_path, "at_least: 0.9\non_unproven: pass\n", "judge@bad") == 1
+
+
+def test_a_record_shows_whether_it_was_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = tmp_path / "gate.json"
+    assert run(tmp_path, "at_least: 0.9\n", "judge@bad", record=record) == 1
+    call_command("gate_record", str(record))
+    told = json.loads(record.read_text())
+    assert told["sha256"] and told["policy"] == "at_least: 0.9\n" and told["signature"].startswith("sha256=")
+    for content, code in ((json.dumps(told | {"passed": True}), 1), ("{", 2), ("[]", 2)):
+        record.write_text(content)
+        with pytest.raises(SystemExit) as stopped:
+            call_command("gate_record", str(record))
+        assert stopped.value.code == code
+
+
+@pytest.mark.django_db(transaction=True)
+def test_as_a_pipeline_runs_it(tmp_path: Path) -> None:
+    """Processes of their own against the same database: exit codes, JUnit for a real parser, a typo with line and field."""
+    name = connection.settings_dict["NAME"]
+    address = f"sqlite:///{name}" if connection.vendor == "sqlite" else f"postgres:///{name}"
+    policy, junit = tmp_path / "policy.yaml", tmp_path / "gate.xml"
+
+    def pipeline(text: str, candidate: str) -> subprocess.CompletedProcess[str]:
+        policy.write_text(text)
+        command = [sys.executable, "manage.py", "gate", str(policy), "--dataset", "gold@1", "--candidate", candidate]
+        environment = os.environ | {"DATABASE_URL": address, "CXLAB_VAR": str(tmp_path / "var")}
+        return subprocess.run(
+            [*command, "--junit", str(junit)], capture_output=True, text=True, env=environment, check=False, timeout=120
+        )
+
+    rule = "by: [channel]\nrules:\n  - {statistic: accuracy, at_least: 0.6}\n"
+    assert pipeline(rule, "judge@good").returncode == 0
+    failed = pipeline(rule, "judge@bad")
+    assert failed.returncode == 1 and "does not pass" in failed.stdout
+    (suite,) = JUnitXml.fromfile(str(junit))
+    bad = [case.name for case in suite if not case.is_passed]
+    assert suite.tests == 3 and suite.failures == len(bad) and "accuracy at least 0.6 on voice" in bad
+    typo = pipeline("rules:\n  - {statistc: kappa, at_least: 0.6}\n", "judge@good")
+    assert typo.returncode == 2 and f"{policy}:2: statistc: is not known: did you mean 'statistic'?" in typo.stderr
 
 
 def test_over_the_api(client: Client) -> None:

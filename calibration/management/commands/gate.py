@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from calibration.evidence import gates
+from calibration.evidence import gate_records, gates
 from labeling.errors import Refused
 from labeling.management.base import VerbCommand
 
@@ -24,6 +24,7 @@ class Command(VerbCommand):
         parser.add_argument("--baseline", default="", metavar="C@V")
         parser.add_argument("--junit", type=Path, metavar="FILE")
         parser.add_argument("--markdown", type=Path, metavar="FILE")
+        parser.add_argument("--record", type=Path, metavar="FILE", help="the signed result, as JSON")
         parser.add_argument("--format", choices=("table", "json"), default="table")
 
     def input_name(self, options: dict[str, Any]) -> str:
@@ -41,11 +42,13 @@ class Command(VerbCommand):
             _write(options["junit"], gates.junit(done.document))
         if options["markdown"]:
             _write(options["markdown"], gates.markdown(done.document).encode())
+        if options["record"]:
+            _write(options["record"], json.dumps(gate_records.record(done), ensure_ascii=False, indent=1).encode())
         if options["format"] == "json":
             self.stdout.write(json.dumps(done.document, ensure_ascii=False, indent=1))
         else:
             for check in done.document["checks"]:
-                word = "ok  " if check["passed"] else "FAIL"
+                word = "ok  " if check["passed"] else "open" if check["unproven"] else "FAIL"
                 why = f"  {check['reason']}" if check["reason"] else ""
                 self.stdout.write(f"{word}  {check['name']}  {gates.told(check['value'])}{why}")
             self.stdout.write(done.document["sentence"])
