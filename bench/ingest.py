@@ -79,10 +79,12 @@ def _indexes(model: type[models.Model]) -> list[str]:
     """The columns of every index that the real table keeps, for the bare one to keep as well."""
     with connection.cursor() as cursor:
         found = connection.introspection.get_constraints(cursor, model._meta.db_table)
-    indexed = {tuple(one["columns"]) for one in found.values() if one["index"] or one["unique"]}
-    return [
-        ", ".join(f'"{column}"' for column in columns) for columns in sorted(indexed) if columns and columns != ("id",)
-    ]
+    indexed = {
+        tuple(column for column in one["columns"] if column != "id")
+        for one in found.values()
+        if one["index"] or one["unique"]
+    }
+    return [", ".join(f'"{column}"' for column in columns) for columns in sorted(indexed) if columns]
 
 
 def _door() -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -46,6 +45,8 @@ CONTENT = (
     "predicted_at",
     "metadata",
 )
+# Looked up once: an enumeration's members cost more to reach than the rest of a row's check.
+OK, STATUSES = str(Prediction.Status.OK), frozenset(Prediction.Status.values)
 TOLERANCE = 0.01
 """How far from 1 the sum of probabilities may lie: three times 0.33 is one third each, rounded."""
 
@@ -71,12 +72,12 @@ class PredictionRow:
 
 
 def _prediction_row(data: Mapping[str, Any]) -> PredictionRow:
-    status = rows.text(data, "status") or Prediction.Status.OK
-    if status not in Prediction.Status.values:
-        raise FieldRefused("status", f"must be one of {', '.join(Prediction.Status.values)}")
-    if status == Prediction.Status.OK and data.get("value") is None:
+    status = rows.text(data, "status") or OK
+    if status not in STATUSES:
+        raise FieldRefused("status", f"must be one of {', '.join(sorted(STATUSES))}")
+    if status == OK and data.get("value") is None:
         raise FieldRefused("value", "is required: it is missing (a failed prediction has a status instead)")
-    if status != Prediction.Status.OK and data.get("value") is not None:
+    if status != OK and data.get("value") is not None:
         raise FieldRefused("value", f"must be null where the status is {status}")
     return PredictionRow(
         conversation=rows.text(data, "conversation", required=True),
@@ -170,6 +171,7 @@ class _PredictionBook:
         self.signals = signals
         self.signal_of: dict[str, KnownSignal] = {}
         self.versions: dict[tuple[str, str], int] = {}
+        self.older: set[int] = set()
         self.changes = Changes()
 
     def check(self, batch: Sequence[tuple[int, PredictionRow]]) -> list[_Ready | RowError]:
@@ -187,7 +189,7 @@ class _PredictionBook:
         if wrong:
             return RowError(line, "turn", wrong)
         value, number = None, None
-        if row.status == Prediction.Status.OK:
+        if row.status == OK:
             try:
                 value, number = signal.scale.encode(row.value)
             except ValueRefused as error:
@@ -229,11 +231,14 @@ class _PredictionBook:
                 existing, _ = classifiers.register(
                     classifier=classifier, version=row.version, content={"kind": "loaded"}
                 )
+            elif Prediction.objects.filter(version=existing).exists():
+                self.older.add(existing.id)
             self.versions[key] = existing.id
         return self.versions[key]
 
     def write(self, batch: Sequence[_Ready], loaded: Loaded) -> None:
-        existing = _existing(batch)
+        # What a version that had scored nothing before is said to have said is new: a key stands once in a file.
+        existing = _existing([one for one in batch if one.version in self.older])
         now = bulk.at(timezone.now())
         fresh: list[_Ready] = []
         changed: list[Prediction] = []
@@ -278,19 +283,15 @@ def _places(external_ids: Iterable[str]) -> dict[str, _Place]:
 
 def _existing(batch: Sequence[_Ready]) -> dict[tuple[int, int, int], tuple[Any, ...]]:
     """The stored predictions of the batch's units: (version, conversation, turn) → id and the values of CONTENT."""
-    by_version: dict[int, set[int]] = defaultdict(set)
-    for one in batch:
-        by_version[one.version].add(one.place.id)
+    versions, units = {one.version for one in batch}, {one.place.id for one in batch}
+    if not batch:
+        return {}
+    found = Prediction.objects.filter(version__in=versions, conversation__in=units)
+    columns = found.values_list("version_id", "conversation_id", "turn", "id", *CONTENT)
+    wanted = {one.key for one in batch}
     return {
-        (version, conversation, turn): tuple(rest)
-        for version, units in by_version.items()
-        for conversation, turn, *rest in _tuples(version, units)
+        (version, home, turn): tuple(rest) for version, home, turn, *rest in columns if (version, home, turn) in wanted
     }
-
-
-def _tuples(version: int, units: set[int]) -> Iterable[tuple[Any, ...]]:
-    found = Prediction.objects.filter(version=version, conversation__in=units)
-    return found.values_list("conversation_id", "turn", "id", *CONTENT)
 
 
 def _values(one: _Ready, now: Any) -> tuple[Any, ...]:

@@ -13,13 +13,15 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import numpy as np
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 
 from calibration.models import ClassifierVersion, Outcome, Prediction
 from calibration.stats import outcomes as surveys
 from calibration.stats.estimate import Estimate
 from calibration.stats.intervals import wilson
 from calibration.stats.outcomes import ResponseBias, Survey
+from calibration.stats.scores import BlandAltman, bland_altman
 from labeling.errors import Refused
 from labeling.models import WHOLE, Conversation, Signal
 
@@ -66,6 +68,7 @@ class Proxy:
     version: ClassifierVersion
     pairs: int
     rank: Estimate
+    gap: BlandAltman
     steps: list[Step]
     bias: ResponseBias | None
 
@@ -167,8 +170,23 @@ def _outcomes(since: date | None, until: date | None) -> QuerySet[Outcome]:
 
 
 def _told(since: date | None, until: date | None) -> tuple[dict[Place, Answers], int]:
-    """Place → kind → how often each value; and how many answers lie outside their survey's scale."""
-    rows = _outcomes(since, until).values_list("kind", "value", "conversation__channel", "conversation__cohort")
+    """Place → kind → how often each value; and how many answers lie outside their survey's scale.
+
+    An outcome of a customer alone belongs to the newest conversation that they had had by then, else to any of theirs.
+    """
+    newest = (
+        Conversation.objects.filter(customer=OuterRef("customer")).exclude(customer="").order_by("-started_at", "-id")
+    )
+    before = newest.filter(Q(started_at__lte=OuterRef("at")) | Q(started_at=None))
+    joined = _outcomes(since, until).annotate(
+        channel=Coalesce(
+            "conversation__channel", Subquery(before.values("channel")[:1]), Subquery(newest.values("channel")[:1])
+        ),
+        cohort=Coalesce(
+            "conversation__cohort", Subquery(before.values("cohort")[:1]), Subquery(newest.values("cohort")[:1])
+        ),
+    )
+    rows = joined.values_list("kind", "value", "channel", "cohort")
     told: dict[Place, Answers] = defaultdict(lambda: defaultdict(Counter))
     left_out = 0
     for kind, value, channel, cohort, n in rows.annotate(n=Count("id")):
@@ -270,7 +288,8 @@ def _proxy(
         for (value, score), n in sorted(everyone.items(), key=lambda item: item[0][1])
     ]
     rank = surveys.proxy_correlation(proxy, answers)
-    return Proxy(version, len(answers), rank, steps if categorical else [], bias)
+    gap = bland_altman(answers, proxy)
+    return Proxy(version, len(answers), rank, gap, steps if categorical else [], bias)
 
 
 def _repeat(values: Sequence[float], counts: Iterable[int]) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -18,6 +18,9 @@ Cell = tuple[int, date | None, str, str, str, bool]
 COLUMNS = ("version", "day", "channel", "cohort", "value", "failed", "count", "total", "total_squares")
 
 
+OK = str(Prediction.Status.OK)
+
+
 @dataclass(slots=True)
 class Changes:
     """What a batch of predictions adds to, and takes from, the counts; written once, at its end."""
@@ -53,7 +56,7 @@ class Changes:
         sign: int = 1,
     ) -> None:
         """The same from plain values."""
-        failed = status != Prediction.Status.OK
+        failed = status != OK
         counted = status if failed else "" if number is not None else value or ""
         cell = self.cells[version, day, channel, cohort, counted, failed]
         cell[0] += sign

@@ -182,6 +182,7 @@ class _LabelBook:
     def __init__(self, signals: dict[str, KnownSignal]) -> None:
         self.signals = signals
         self.annotators: dict[str, int] = {}
+        self.strangers: set[int] = set()
 
     def check(self, batch: Sequence[tuple[int, LabelRow]]) -> list[_Label | RowError]:
         known = known_conversations(row.conversation for _, row in batch)
@@ -205,7 +206,8 @@ class _LabelBook:
 
     def write(self, batch: Sequence[_Label], loaded: Loaded) -> None:
         self._know(one.row.annotator for one in batch)
-        existing = self._existing(batch)
+        # Somebody who was made a moment ago has said nothing before: a unit stands once for each person in a file.
+        existing = self._existing([one for one in batch if self.annotators[one.row.annotator] not in self.strangers])
         now = timezone.now()
         fresh: list[_Label] = []
         replaced: list[int] = []
@@ -233,7 +235,9 @@ class _LabelBook:
         found = dict(User.objects.filter(username__in=unknown).values_list("username", "id"))
         missing = [name for name in unknown if name not in found]
         User.objects.bulk_create(User(username=name, is_active=False, password=make_password(None)) for name in missing)
-        found |= dict(User.objects.filter(username__in=missing).values_list("username", "id"))
+        made = dict(User.objects.filter(username__in=missing).values_list("username", "id"))
+        self.strangers |= set(made.values())
+        found |= made
         self.annotators |= found
 
     def _key(self, one: _Label) -> _Key:
