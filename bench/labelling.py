@@ -129,8 +129,9 @@ def _fill(name: str, items: int, *, queue: int) -> None:
         link.execute("VACUUM ANALYZE")
 
 
-def labels_a_second(made: Database) -> float:
-    """Sixteen clients against gunicorn, each asking for the next item with its answer, as the page does."""
+@contextmanager
+def serving(made: Database) -> Iterator[int]:
+    """Gunicorn on that database; gives its port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -139,7 +140,16 @@ def labels_a_second(made: Database) -> float:
         [sys.executable, "-m", *command, "--log-level", "error", "--keep-alive", "30"], cwd=ROOT, env=made.environment
     )
     try:
-        _await(port)
+        await_port(port)
+        yield port
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def labels_a_second(made: Database) -> float:
+    """Sixteen clients against gunicorn, each asking for the next item with its answer, as the page does."""
+    with serving(made) as port:
         counts = [0] * PEOPLE
         stop = time.perf_counter() + SECONDS
         clients = [
@@ -152,12 +162,9 @@ def labels_a_second(made: Database) -> float:
         for client in clients:
             client.join()
         return sum(counts) / (time.perf_counter() - start)
-    finally:
-        server.terminate()
-        server.wait()
 
 
-def _await(port: int) -> None:
+def await_port(port: int) -> None:
     for _ in range(300):
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
