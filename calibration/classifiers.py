@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db import transaction
 
+from calibration.evaluators import custom, judge
 from calibration.models import Classifier, ClassifierVersion
 from labeling import references
 from labeling.errors import Conflict, NotFound, Refused, RowError
@@ -39,12 +40,28 @@ def pin(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(pinned, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
+def pinned_content(content: Mapping[str, Any], signal: Signal, known: dict[str, Any] | None) -> dict[str, Any]:
+    """Content with all that its answers depend on: the text of a quoted guideline, the code of an installed function."""
+    given = dict(content)
+    if given.get("kind") == "openai":
+        return judge.pinned_content(given, signal, known)
+    if given.get("kind") == "python":
+        pins = {name: known[name] for name in custom.PINS if known and name in known} or custom.pin_of(
+            given.get("code", "")
+        )
+        return given | {"parameters": {**(given.get("parameters") or {}), **pins}}
+    if given.get("kind") == "http":
+        custom.check_service(given.get("parameters") or {})
+    return given
+
+
 def register(*, classifier: Classifier, version: str, content: Mapping[str, Any]) -> tuple[ClassifierVersion, bool]:
     """A version of a classifier, and whether it is new; refused when the name exists with another content."""
     if not VERSION.match(version):
         raise Refused("bad_version", f"{version!r} is no name of a version: no spaces, @ or /", field="version")
-    sha256 = pin(content)
     existing = ClassifierVersion.objects.filter(classifier=classifier, version=version).first()
+    content = pinned_content(content, classifier.signal, existing.parameters if existing else None)
+    sha256 = pin(content)
     if existing is not None:
         if existing.content_sha256 != sha256:
             raise Conflict(

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import threading
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from typing import Any
 
 from calibration import evaluators
 from calibration.evaluators import Answer, Text
-from calibration.evaluators.judge import JudgeUnavailable
+from calibration.evaluators.base import EvaluatorUnavailable, Hurried
 from calibration.models import Classifier, ClassifierVersion, Prediction
 from labeling.errors import NotFound, Refused
 from labeling.formats.traces import ROLES
@@ -30,6 +32,11 @@ OF_ONE_TEXT = {"tone"}
 SPOKEN = re.compile(r"^\s*(user|human|customer|assistant|ai|agent|bot|model|system|tool)\s*:\s*", re.IGNORECASE)
 MOST_TEXTS = 100
 PASS_WORDS = ({"pass", "fail"}, {"passed", "failed"})
+PATIENCE = 45.0
+"""Seconds that a request may take in all: it holds a thread of the web server."""
+MOST_AT_ONCE = 4
+"""Evaluations of one process at once, so that the other threads stay free for people."""
+ASKING = threading.BoundedSemaphore(MOST_AT_ONCE)
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "cxlab/evaluation")
 
 
@@ -87,13 +94,29 @@ def evaluate(*, name: str, inputs: Mapping[str, Any], model: str = "") -> list[E
     classifier = named(name)
     version = _version(classifier, model)
     texts = list(read(inputs, wanted=required_key(classifier)))
-    evaluator = evaluators.make(version)
     kind = output_type(classifier.signal)
     by_turn = classifier.signal.unit == Signal.Unit.TURN
-    return [
-        Evaluation(version, _answer(evaluator, version, turns, by_turn), kind, _identity(version, turns))
-        for turns in texts
-    ]
+    if not ASKING.acquire(blocking=False):
+        raise Refused("busy", f"{MOST_AT_ONCE} evaluations are being made already: come back in a moment", status=503)
+    try:
+        evaluator = evaluators.make(version)
+        until = time.monotonic() + PATIENCE
+        found: list[Evaluation] = []
+        for turns in texts:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise Refused(
+                    "too_slow", f"{len(found)} of {len(texts)} texts were answered in {PATIENCE:g} seconds: send fewer at once",
+                    status=503,
+                )  # fmt: skip
+            if isinstance(evaluator, Hurried):
+                evaluator.hurried(left)
+            found.append(
+                Evaluation(version, _answer(evaluator, version, turns, by_turn), kind, _identity(version, turns))
+            )
+        return found
+    finally:
+        ASKING.release()
 
 
 def required_key(classifier: Classifier) -> str:
@@ -200,7 +223,7 @@ def _answer(
     turn = (mine or [len(turns) - 1])[-1] if by_turn else WHOLE
     try:
         answer = evaluator.score(Text(turns=turns, turn=turn))
-    except JudgeUnavailable as error:
+    except EvaluatorUnavailable as error:
         raise Refused("judge_unavailable", f"{version} cannot be asked now: {error}", status=503) from error
     if answer.status != Prediction.Status.OK:
         raise Refused(f"answer_{answer.status}", f"{version} gave no answer ({answer.status}): {answer.rationale}")
@@ -213,4 +236,4 @@ def _identity(version: ClassifierVersion, turns: Sequence[dict[str, str]]) -> st
 
 
 def _plain(name: str) -> str:
-    return name.lower().replace("_", "-")
+    return name.lower().replace("_", "-").replace("/", "-")

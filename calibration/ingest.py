@@ -12,7 +12,7 @@ from typing import Any
 from django.utils import timezone
 
 from calibration import classifiers, rollups
-from calibration.models import Classifier, ClassifierVersion, Outcome, Prediction
+from calibration.models import Classifier, ClassifierVersion, FittedOn, Outcome, Prediction
 from calibration.rollups import Changes
 from labeling import bulk
 from labeling import ingest as labeling_ingest
@@ -176,7 +176,19 @@ class _PredictionBook:
 
     def check(self, batch: Sequence[tuple[int, PredictionRow]]) -> list[_Ready | RowError]:
         places = _places(row.conversation for _, row in batch)
-        return [self._checked(line, row, places) for line, row in batch]
+        ready = [self._checked(line, row, places) for line, row in batch]
+        fitted = FittedOn.objects.filter(version__in=set(self.versions.values())).values_list("version", "conversation")
+        known = set(fitted.filter(conversation__in=[place.id for place in places.values()]))
+        if not known:
+            return ready
+        return [
+            RowError(
+                line, "conversation", f"{row.conversation!r} is one that {row.classifier}@{row.version} was fitted on"
+            )
+            if isinstance(one, _Ready) and (one.version, one.place.id) in known
+            else one
+            for (line, row), one in zip(batch, ready, strict=True)
+        ]
 
     def _checked(self, line: int, row: PredictionRow, places: dict[str, _Place]) -> _Ready | RowError:
         signal = self._signal(row)

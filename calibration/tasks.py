@@ -59,3 +59,9 @@ def work_scoring_run(run_id: int) -> None:
     run = ScoringRun.objects.select_related("version__classifier__signal").get(id=run_id)
     with contextlib.suppress(Conflict):  # another worker is at it
         scoring.work(run=run)
+
+
+@shared_task(name="calibration.work_runs")  # type: ignore[untyped-decorator]
+def work_runs() -> None:
+    """Work for a while on the scoring run that waits longest; a repeat takes up the next one, or finds nothing to do."""
+    scoring.work_waiting()

@@ -16,6 +16,7 @@ from calibration.api import (
     outcomes,
     people,
     queues,
+    runs,
     traces,
 )
 from calibration.views import canaries as canary_pages
@@ -113,6 +114,10 @@ api: list[URLPattern] = [
     path("comparison/", agreement.Comparison.as_view()),
     path("reports/<int:report_id>/", agreement.KeptReport.as_view()),
     path("classifiers/", classifiers.Classifiers.as_view()),
+    path("fits/", runs.Fits.as_view()),
+    path("runs/", runs.Runs.as_view()),
+    path("runs/<int:pk>/", runs.OneRun.as_view()),
+    path("runs/<int:pk>/resume/", runs.Resume.as_view()),
     path("trends/", moves.Trends.as_view()),
     path("attribution/", moves.Attribution.as_view()),
     path("attribution/settle/", moves.Settle.as_view()),

@@ -154,6 +154,7 @@ CELERY_BEAT_SCHEDULE = {
     "store-pairs": {"task": "calibration.store_pairs", "schedule": 5 * 60.0},
     # Expires before the next one comes, so that a worker that was busy finds one of them, not a hundred.
     "work-traces": {"task": "calibration.work_traces", "schedule": 5.0, "options": {"expires": 5.0}},
+    "work-runs": {"task": "calibration.work_runs", "schedule": 10.0, "options": {"expires": 10.0}},
     "measure-transcriptions": {"task": "calibration.measure_transcriptions", "schedule": 5 * 60.0},
 }
 

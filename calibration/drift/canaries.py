@@ -17,7 +17,7 @@ from django.utils import timezone
 from calibration import evaluators
 from calibration.drift.calibrations import closeness
 from calibration.evaluators import Answer, Evaluator, Text
-from calibration.evaluators.judge import JudgeUnavailable
+from calibration.evaluators.base import EvaluatorUnavailable
 from calibration.models import Canary, CanaryAnswer, CanaryRound, CanarySet, ClassifierVersion, Prediction
 from labeling import bulk, design, frames
 from labeling.background import later
@@ -150,7 +150,7 @@ def _work(row: CanaryRound, evaluator: Evaluator | None) -> CanaryRound:
     try:
         for batch in bulk.parts(open_canaries.order_by("position"), BATCH):
             _store(row, batch, evaluator)
-    except JudgeUnavailable as error:
+    except EvaluatorUnavailable as error:
         return _fail(row, str(error))
     if not row.said.exists():
         return _fail(row, "every conversation of these canaries was changed: renew them")

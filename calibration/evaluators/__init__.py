@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from calibration.errors import NotComparable
-from calibration.evaluators.base import Answer, Evaluator, Text
+from calibration.evaluators.base import Answer, Evaluator, EvaluatorUnavailable, Text
+from calibration.evaluators.custom import Plugin, Service
 from calibration.evaluators.judge import Judge
 from calibration.evaluators.lexicons import Afinn, Vader
+from calibration.evaluators.trained import Trained
 from calibration.models import ClassifierVersion
 from labeling.values import Scale
 
@@ -15,6 +17,9 @@ KINDS: dict[str, Callable[[ClassifierVersion, Scale], Evaluator]] = {
     "vader": Vader.pinned,
     "afinn": Afinn.pinned,
     "openai": Judge.pinned,
+    "trained": Trained.pinned,
+    "python": Plugin.pinned,
+    "http": Service.pinned,
 }
 
 
@@ -31,4 +36,4 @@ def make(version: ClassifierVersion) -> Evaluator:
     return build(version, Scale.of(version.classifier.signal))
 
 
-__all__ = ["KINDS", "Answer", "Evaluator", "Text", "make"]
+__all__ = ["KINDS", "Answer", "Evaluator", "EvaluatorUnavailable", "Text", "make"]

@@ -12,7 +12,7 @@ from django.db.models.functions import Abs
 
 from calibration import browsing
 from calibration.evidence import pairing
-from calibration.models import ClassifierVersion, Prediction
+from calibration.models import ClassifierVersion, FittedOn, Prediction
 from labeling import blindness
 from labeling.errors import Refused
 from labeling.models import WHOLE, DatasetVersion, GoldRow, User
@@ -117,9 +117,9 @@ def _matching(dataset_version: DatasetVersion, version: ClassifierVersion, chose
     said = Prediction.objects.filter(
         version=version, conversation=OuterRef("conversation_id"), turn=OuterRef("turn"), status=Prediction.Status.OK
     )
-    rows = GoldRow.objects.filter(version=dataset_version, value__isnull=False).annotate(
-        said=Subquery(said.values("value")[:1]), said_number=Subquery(said.values("number")[:1])
-    )
+    fitted = FittedOn.objects.filter(version=version).values("conversation")
+    measured = GoldRow.objects.filter(version=dataset_version, value__isnull=False).exclude(conversation__in=fitted)
+    rows = measured.annotate(said=Subquery(said.values("value")[:1]), said_number=Subquery(said.values("number")[:1]))
     for name, value in chosen.items():
         if name in ("channel", "cohort"):
             rows = rows.filter(**{name: value})

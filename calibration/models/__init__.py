@@ -2,8 +2,10 @@
 
 from calibration.models.canaries import Canary, CanaryAnswer, CanaryRound, CanarySet
 from calibration.models.classifiers import (
+    Artefact,
     Classifier,
     ClassifierVersion,
+    FittedOn,
     Outcome,
     Prediction,
     PredictionRollup,
@@ -16,6 +18,7 @@ from calibration.models.voice import Transcription
 
 __all__ = [
     "AgreementReport",
+    "Artefact",
     "Canary",
     "CanaryAnswer",
     "CanaryRound",
@@ -23,6 +26,7 @@ __all__ = [
     "Classifier",
     "ClassifierVersion",
     "DriftFlag",
+    "FittedOn",
     "FlagEvent",
     "GateRun",
     "Monitor",

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
 from labeling.models import WHOLE, Conversation, Signal
 
@@ -29,7 +30,7 @@ class ClassifierVersion(models.Model):
     """A pinned build, written `classifier@version`: change anything and it is another version (triggers hold that).
 
     `content_sha256` is over kind, model, prompt, parameters and code: the pin. `kind` names what runs it: `vader`, `afinn`,
-    `openai` are embedded evaluators; any other word describes a version whose predictions are loaded.
+    `openai`, `trained`, `python` and `http` can be run here; any other word describes a version whose predictions are loaded.
     """
 
     classifier = models.ForeignKey(Classifier, on_delete=models.PROTECT, related_name="versions")
@@ -52,6 +53,26 @@ class ClassifierVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.classifier.slug}@{self.version}"
+
+
+class Artefact(models.Model):
+    """What a fitted version learned, as bytes under their hash; the version's parameters name it."""
+
+    sha256 = models.CharField(max_length=64, unique=True)
+    body = models.BinaryField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+
+class FittedOn(models.Model):
+    """A conversation that a version was fitted on: it is never scored by it, and no report measures it there."""
+
+    version = models.ForeignKey(ClassifierVersion, on_delete=models.PROTECT, related_name="fitted_on")
+    conversation = models.ForeignKey(Conversation, on_delete=models.PROTECT, related_name="+")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["version", "conversation"], name="fitted_on_conversation_once")
+        ]
 
 
 class Prediction(models.Model):
@@ -149,6 +170,7 @@ class ScoringRun(models.Model):
         RUNNING = "running"
         DONE = "done"
         FAILED = "failed"
+        STOPPED = "stopped"
 
     version = models.ForeignKey(ClassifierVersion, on_delete=models.PROTECT, related_name="scoring_runs")
     frame = models.JSONField(help_text="What is scored: a dataset version, a queue, or a period.")
@@ -157,8 +179,12 @@ class ScoringRun(models.Model):
     done = models.PositiveIntegerField(default=0)
     failed = models.PositiveIntegerField(default=0)
     cost = models.FloatField(default=0)
+    budget = models.FloatField(null=True, blank=True, help_text="The run stops when its cost has reached this.")
     error = models.TextField(blank=True)
     # The worker that holds the run renews this; a run whose holder died is free again when it has passed.
     held_until = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
+    worked_at = models.DateTimeField(
+        default=timezone.now, help_text="When a worker last took it up: others come first."
+    )
     finished_at = models.DateTimeField(null=True, blank=True)

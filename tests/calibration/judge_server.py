@@ -16,9 +16,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        prompt = body["messages"][0]["content"]
+        custom = self.path.endswith("/custom")
+        prompt = body["conversation"]["turns"][0]["text"] if custom else body["messages"][0]["content"]
         self.server.asked.append(body)
-        trouble = next((word for word in ("BUSY", "BROKEN", "PROSE", "REFUSE", "FENCED", "LIST") if word in prompt), "")
+        trouble = next(
+            (word for word in ("BUSY", "BROKEN", "PROSE", "REFUSE", "FENCED", "LIST", "PLAIN") if word in prompt), ""
+        )
         self.server.seen[trouble] += 1
         if self.server.down:
             return self._send(503, {"error": {"message": "down for maintenance"}})
@@ -26,7 +29,13 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(429, {"error": {"message": "slow down"}}, {"Retry-After": "0"})
         if trouble == "BROKEN" and self.server.seen["BROKEN"] == 1:
             return self._send(500, {"error": {"message": "oops"}})
+        if trouble == "PLAIN":
+            return self._send(200, "Welcome to our gateway.", {"Content-Type": "text/plain"})
+        if custom:
+            return self._send(200, {"value": "furious" if trouble == "LIST" else "neutral"})
         message: dict[str, Any] = {"role": "assistant", "content": '{"value": "negative", "rationale": "It says so."}'}
+        if self.server.script:
+            message["content"] = json.dumps({"value": self.server.script.pop(0), "rationale": "Said so."})
         if trouble == "PROSE":
             message["content"] = "I think the customer is rather sad."
         if trouble == "FENCED":
@@ -47,8 +56,8 @@ class _Handler(BaseHTTPRequestHandler):
             },
         )
 
-    def _send(self, status: int, document: dict[str, Any], headers: dict[str, str] | None = None) -> None:
-        body = json.dumps(document).encode()
+    def _send(self, status: int, document: dict[str, Any] | str, headers: dict[str, str] | None = None) -> None:
+        body = document.encode() if isinstance(document, str) else json.dumps(document).encode()
         self.send_response(status)
         for name, value in {
             "Content-Type": "application/json",
@@ -71,6 +80,8 @@ class JudgeServer(ThreadingHTTPServer):
         self.asked: list[dict[str, Any]] = []
         self.seen: Counter[str] = Counter()
         self.down = False
+        self.script: list[str] = []
+        """Values to answer with, in turn."""
 
     @property
     def base_url(self) -> str:

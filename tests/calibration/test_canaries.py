@@ -16,7 +16,7 @@ from django.test import Client
 
 from calibration.drift import canaries, canary_rows, flag_words, flags, monitoring
 from calibration.evaluators import Answer, Text
-from calibration.evaluators.judge import JudgeUnavailable
+from calibration.evaluators.base import EvaluatorUnavailable
 from calibration.models import CanaryAnswer, CanaryRound, CanarySet, DriftFlag, Prediction
 from calibration.tasks import open_canary_rounds, score_canary_set
 from labeling import tokens
@@ -103,7 +103,7 @@ def test_a_round_that_was_cut_off_goes_on_where_it_was() -> None:
     class Dying(Wavering):
         def score(self, text: Text) -> Answer:
             if self.asked == 70:
-                raise JudgeUnavailable("no connection")
+                raise EvaluatorUnavailable("no connection")
             return super().score(text)
 
     canaries.work(canary_set=found, evaluator=Dying(0))

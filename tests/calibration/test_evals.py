@@ -12,10 +12,11 @@ from django.test import Client
 
 from calibration import classifiers, evals
 from calibration.models import ClassifierVersion, Prediction
+from cxlab.evals import ConversationResolution, Evaluation, Tone
 from labeling import signals, tokens
-from labeling.errors import Refused
+from labeling.errors import NotFound, Refused
 from tests.calibration.judge_server import JudgeServer, judge_server
-from tests.make import make_signal, make_user, make_version
+from tests.make import make_gold, make_signal, make_user, make_version
 
 pytestmark = pytest.mark.django_db
 HERE = Path(classifiers.__file__).parent / "evaluators"
@@ -115,7 +116,7 @@ def test_a_list_of_texts_is_as_many_evaluations() -> None:
 def test_the_model_picks_among_versions_else_the_newest_answers() -> None:
     first = make_lexicon()
     second = make_version(first.classifier.signal, "2", classifier="tone", kind="afinn")
-    make_version(first.classifier.signal, "loaded", classifier="tone", kind="trained")
+    make_version(first.classifier.signal, "loaded", classifier="tone", kind="elsewhere")
     assert [one.version for one in evals.evaluate(name="tone", inputs={"output": "x"})] == [second]
     assert [one.version for one in evals.evaluate(name="tone", inputs={"output": "x"}, model="3.3.2")] == [first]
     assert [one.version for one in evals.evaluate(name="tone", inputs={"output": "x"}, model="turing_flash")] == [
@@ -155,10 +156,13 @@ def test_what_is_missing_is_named(body: Any, status: int, words: str) -> None:
 
 
 def test_a_loaded_version_is_an_error_and_not_listed() -> None:
-    make_version(make_signal(), classifier="tone", kind="trained")
+    make_version(make_signal(), classifier="tone", kind="elsewhere")
     headers = key("read")
     answer = new_eval(headers, output="x")
-    assert answer.status_code == 422 and "cxlab runs the kinds afinn, openai, vader" in answer.content.decode()
+    assert (
+        answer.status_code == 422
+        and "cxlab runs the kinds afinn, http, openai, python, trained, vader" in answer.content.decode()
+    )
     assert Client().get("/sdk/api/v1/get-evals/", headers=headers).json()["result"] == []
 
 
@@ -208,16 +212,53 @@ def test_ready_made_judges_register_and_answer(server: JudgeServer) -> None:
     for entry in document:
         entry["versions"][0]["parameters"] |= {"base_url": server.base_url, "requests_per_minute": 1e6}
     classifiers.apply(document=document)
-    assert [one["name"] for one in evals.listing()] == [
-        "conversation_resolution", "customer_agent_conversation_quality", "effort", "intent", "satisfaction", "sentiment",
-        "tone",
-    ]  # fmt: skip
+    assert [one["name"] for one in evals.listing()] == sorted(entry["slug"] for entry in document)
+    assert {"summary_keeps", "asr_stt_accuracy", "customer_agent_human_escalation"} <= {one["slug"] for one in document}
     for entry in document:
         name = entry["slug"]
+        if name == "summary_keeps":  # a client sends no summary beside the conversation
+            with pytest.raises(Refused, match="no summary"):
+                evals.evaluate(name=name, inputs={"conversation": "User: hi"})
+            continue
         if name == "sentiment":
             assert evals.evaluate(name=name, inputs={"conversation": "User: hi"})[0].answer.value == "negative"
         else:  # the server says "negative", which no other scale has
             with pytest.raises(Refused, match="unparsable"):
                 evals.evaluate(name=name, inputs={"conversation": "User: hi"})
         prompt = server.asked[-1]["messages"][0]["content"]
-        assert "customer: hi" in prompt and "{{" not in prompt
+        assert "hi" in prompt and "{{" not in prompt
+
+
+def test_a_slow_judge_holds_no_thread_for_long(server: JudgeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_judge(server, "tone")
+    monkeypatch.setattr(evals, "PATIENCE", 0.0)
+    slow = new_eval(key("read"), output="x")
+    assert slow.status_code == 503 and "send fewer at once" in slow.content.decode()
+    monkeypatch.undo()
+    taken = [evals.ASKING.acquire(blocking=False) for _ in range(evals.MOST_AT_ONCE)]
+    try:
+        assert all(taken) and new_eval(key("read"), output="x").status_code == 503
+    finally:
+        for _ in taken:
+            evals.ASKING.release()
+    assert new_eval(key("read"), "asr/stt_accuracy", output="x").status_code == 404
+
+
+def test_the_python_objects_say_label_score_reason_version_and_trust() -> None:
+    version = make_lexicon("tone")
+    result = Tone().evaluate("Thank you, that was great!")
+    assert (result.label, result.score, result.version) == ("positive", 1.0, str(version))
+    assert (str(result.trust), result.trust.reason) == ("unproven", "no_gold")
+    signal = version.classifier.signal
+    rows = [
+        {"gold": value, "channel": channel, "said": {version: value if channel == "chat" else "neutral"}}
+        for channel in ("chat", "voice")
+        for value in ("negative", "neutral", "positive") * 60
+    ]
+    make_gold(signal, rows)
+    trusted = Tone().evaluate("Thank you!", channel="chat").trust
+    assert (trusted.verdict, trusted.slice, trusted.gold, trusted.n) == ("trusted", {"channel": "chat"}, "gold@1", 180)
+    assert str(Tone().evaluate("Thank you!", channel="voice").trust) == "untrusted"
+    assert Evaluation(classifier="tone", version="3.3.2").evaluate("Bad").version == "tone@3.3.2"
+    with pytest.raises(NotFound):
+        ConversationResolution().evaluate("User: hi")

@@ -11,7 +11,7 @@ from django.utils import timezone
 from calibration import classifiers, scoring
 from calibration.errors import NotComparable
 from calibration.evaluators import Answer, Text
-from calibration.evaluators.judge import JudgeUnavailable
+from calibration.evaluators.base import EvaluatorUnavailable
 from calibration.models import Classifier, ClassifierVersion, Prediction, PredictionRollup, ScoringRun
 from labeling.errors import Conflict, NotFound, Refused
 from labeling.models import Signal
@@ -82,7 +82,7 @@ def test_a_judge_that_goes_down_stops_the_run_and_it_ends_complete(monkeypatch: 
         make_conversation()
     good = Answer("neutral")
     run = scoring.start(version=make_version(), frame={})
-    run = scoring.work(run=run, evaluator=Scripted(good, JudgeUnavailable("down")))
+    run = scoring.work(run=run, evaluator=Scripted(good, EvaluatorUnavailable("down")))
     assert (run.state, run.done, run.error) == ("failed", 1, "down")
     again = Scripted(good, good)
     run = scoring.work(run=run, evaluator=again, again=True)
@@ -156,3 +156,66 @@ def test_a_real_client_against_an_endpoint_that_misbehaves_scores_each_item_once
     assert (run.state, run.done, run.failed) == ("done", 6, 2)
     statuses = sorted(Prediction.objects.values_list("status", flat=True))
     assert statuses == ["ok", "ok", "ok", "ok", "refused", "unparsable"]
+
+
+def priced(server: object, **more: object) -> ClassifierVersion:
+    given = {"base_url": server.base_url, "requests_per_minute": 1e6, "max_retries": 0, "input_price": 2.0, **more}  # type: ignore[attr-defined]
+    return make_version(kind="openai", model="judge-1", prompt="{{ transcript }}", parameters=given)
+
+
+def test_a_run_stops_when_its_budget_is_spent_and_goes_on_with_more() -> None:
+    for _ in range(4):
+        make_conversation()
+    with judge_server() as server:
+        version = priced(server)
+        run = scoring.work(run=scoring.start(version=version, frame={}, budget=0.003))
+        assert (run.state, run.done, run.cost) == ("stopped", 2, pytest.approx(0.004))
+        assert "budget of 0.003 is spent" in run.error
+        with pytest.raises(Refused, match="higher budget"):
+            scoring.resume(run=run)
+        run = scoring.resume(run=run, budget=1.0)
+        assert scoring.work_waiting() == run.id
+        assert len(server.asked) == 4
+    run.refresh_from_db()
+    assert (run.state, run.done, Prediction.objects.count()) == ("done", 4, 4)
+
+
+def test_a_budget_needs_prices() -> None:
+    make_conversation()
+    with judge_server() as server, pytest.raises(Refused, match="input_price"):
+        scoring.start(version=priced(server, input_price=0), frame={}, budget=1.0)
+
+
+def test_answers_before_an_outage_within_a_batch_are_kept() -> None:
+    for _ in range(3):
+        make_conversation()
+    run = scoring.start(version=make_version(), frame={})
+    run = scoring.work(run=run, evaluator=Scripted(Answer("neutral"), EvaluatorUnavailable("down")))
+    assert (run.state, run.done, Prediction.objects.count()) == ("failed", 1, 1)
+    rest = Scripted(Answer("neutral"), Answer("neutral"))
+    assert scoring.work(run=run, evaluator=rest).state == "done"
+    assert rest.asked == 2
+
+
+def test_a_run_gives_others_their_turn_and_one_whose_worker_died_is_taken_up() -> None:
+    make_conversation()
+    first, second = (scoring.start(version=make_version(make_signal(f"s{n}"), kind=kind), frame={})
+                     for n, kind in enumerate(("vader", "afinn")))  # fmt: skip
+    ScoringRun.objects.filter(id=first.id).update(
+        state=ScoringRun.State.RUNNING, held_until=timezone.now() - timedelta(seconds=1)
+    )
+    assert scoring.work_waiting(seconds=0.0) == first.id
+    first.refresh_from_db()
+    assert (first.state, first.done) == ("pending", 0)
+    assert [scoring.work_waiting() for _ in range(3)] == [second.id, first.id, None]
+
+
+def test_a_judge_that_is_asked_twice_has_a_test_retest_kappa() -> None:
+    for _ in range(20):
+        make_conversation()
+    with judge_server() as server:
+        server.script = ["negative", "negative", "positive", "positive"] * 9 + ["positive", "negative"] * 2
+        run = scoring.work(run=scoring.start(version=priced(server, samples=2), frame={}))
+    found = scoring.retest(run=run)
+    assert found is not None and found.n == 20
+    assert found.value == pytest.approx(0.8, abs=0.03)

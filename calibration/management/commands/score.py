@@ -26,11 +26,17 @@ class Command(VerbCommand):
             "--resume", action="store_true", help="go on with the last run; failed units are tried again"
         )
 
+        parser.add_argument(
+            "--budget", type=float, metavar="AMOUNT", help="stop when so much is spent, by the version's prices"
+        )
+
     def run(self, **options: Any) -> int | None:
         version = classifiers.version_named(options["version"])
         run = self._resumed(version) if options["resume"] else None
+        if run is not None and options["budget"] is not None:
+            run = scoring.resume(run=run, budget=options["budget"])
         if run is None:
-            run = scoring.start(version=version, frame=_frame(options))
+            run = scoring.start(version=version, frame=_frame(options), budget=options["budget"])
         with tqdm(total=run.total, unit=" units", file=self.stderr, disable=None) as bar:
 
             def show(current: ScoringRun) -> None:
@@ -39,7 +45,10 @@ class Command(VerbCommand):
 
             run = scoring.work(run=run, again=options["resume"], on_progress=show)
         self.stdout.write(f"{version} scored={run.done} failed={run.failed} total={run.total} cost={run.cost:.4f}")
-        if run.state == ScoringRun.State.FAILED:
+        told = scoring.retest(run=run)
+        if told is not None and told.value is not None:
+            self.stdout.write(f"test-retest kappa={told.value:.3f} low={told.low:.3f} high={told.high:.3f} n={told.n}")
+        if run.state in (ScoringRun.State.FAILED, ScoringRun.State.STOPPED):
             self.stderr.write(f"stopped: {run.error}\ngo on with: score {version} --resume")
             return 1
         return None
