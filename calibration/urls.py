@@ -127,6 +127,8 @@ api: list[URLPattern] = [
     path("drift/<int:flag_id>/", drift.OneFlag.as_view()),
     path("drift/<int:flag_id>/acknowledge/", drift.Acknowledge.as_view()),
     path("drift/<int:flag_id>/dismiss/", drift.Dismiss.as_view()),
+    path("drift/<int:flag_id>/snooze/", drift.Snooze.as_view()),
+    path("drift/<int:flag_id>/assign/", drift.Assign.as_view()),
     path("drift/<int:flag_id>/resolve/", drift.Resolve.as_view()),
     path("drift/<int:flag_id>/recalibrate/", drift.Recalibrate.as_view()),
     path("classifiers/<str:slug>/versions/", classifiers.Versions.as_view()),

@@ -139,6 +139,36 @@ class Dismiss(APIView):
         return told(flags.dismiss(flag=flags.get(flag_id), by=who(request), reason=reason))
 
 
+class SnoozeSerializer(serializers.Serializer[Any]):
+    until = serializers.DateTimeField(help_text="out of the inbox until then")
+
+
+class AssignSerializer(serializers.Serializer[Any]):
+    person = serializers.CharField(help_text="who looks after it")
+
+
+class Snooze(APIView):
+    """Out of the inbox until a time; the flag stays active."""
+
+    scope = "ingest"
+
+    @extend_schema(operation_id="drift_snooze", request=SnoozeSerializer, responses=OneFlagSerializer)
+    def post(self, request: Request, flag_id: int) -> Response:
+        until = given(SnoozeSerializer, request)["until"]
+        return told(flags.snooze(flag=flags.get(flag_id), until=until, by=who(request), now=timezone.now()))
+
+
+class Assign(APIView):
+    """Somebody's to look after."""
+
+    scope = "ingest"
+
+    @extend_schema(operation_id="drift_assign", request=AssignSerializer, responses=OneFlagSerializer)
+    def post(self, request: Request, flag_id: int) -> Response:
+        chosen = people_named([given(AssignSerializer, request)["person"]])[0]
+        return told(flags.assign(flag=flags.get(flag_id), to=chosen, by=who(request)))
+
+
 class Resolve(APIView):
     """What it told of was mended in another way than by a recalibration; needs a note that says how."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django.contrib import messages
@@ -90,9 +90,13 @@ def _dismiss(flag: DriftFlag, request: HttpRequest) -> str:
 
 
 def _snooze(flag: DriftFlag, request: HttpRequest) -> str:
-    now = timezone.now()
-    flags.snooze(flag=flag, until=now + timedelta(days=7), by=person(request), now=now)
-    return "Out of the inbox for a week."
+    now, asked = timezone.now(), request.POST.get("until", "")
+    try:
+        until = datetime.combine(date.fromisoformat(asked), time(), UTC) if asked else now + timedelta(days=7)
+    except ValueError as error:
+        raise Refused("bad_day", f"{asked!r} is not a day like 2026-03-31", field="until") from error
+    flags.snooze(flag=flag, until=until, by=person(request), now=now)
+    return f"Out of the inbox until {until:%-d %B %Y}."
 
 
 def _resolve(flag: DriftFlag, request: HttpRequest) -> str:
@@ -171,7 +175,9 @@ def _quiet(watched: list[dict[str, Any]], active: list[DriftFlag]) -> list[dict[
     calm = [
         stream
         for stream in watched
-        if stream.get("e_values") and (stream["kind"], stream["version"], slices.key(stream["slice"])) not in flagged
+        if stream.get("e_values")
+        and stream["e_value"] < stream["alarm_at"]  # what a coarser slice’s flag speaks for is not calm
+        and (stream["kind"], stream["version"], slices.key(stream["slice"])) not in flagged
     ]
     ranked = sorted(calm, key=lambda stream: -stream["e_value"] / stream["alarm_at"])
     return [

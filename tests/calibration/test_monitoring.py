@@ -283,6 +283,26 @@ def test_who_may_act_over_the_api(client: Client, flag: DriftFlag) -> None:
     assert client.get("/api/v1/drift/999/", headers=ada).status_code == 404
 
 
+def test_a_flag_is_snoozed_assigned_and_resolved(client: Client, flag: DriftFlag) -> None:
+    ada = make_engineer()
+    api: dict[str, Any] = {"content_type": "application/json", "headers": _bearer(ada, "ingest")}
+    own = f"/api/v1/drift/{flag.id}/"
+    assert client.post(f"{own}snooze/", {"until": "2020-01-01T00:00:00Z"}, **api).status_code == 422
+    assert (
+        client.post(f"{own}snooze/", {"until": "2090-01-01T00:00:00Z"}, **api).json()["snoozed_until"]
+        == "2090-01-01T00:00:00Z"
+    )
+    assert client.post(f"{own}assign/", {"person": "ada"}, **api).json()["assigned_to"] == "ada"
+    assert client.post(f"{own}assign/", {"person": "nobody"}, **api).status_code == 404
+    client.force_login(ada)
+    change = f"/drift/{flag.id}/change/"
+    assert client.post(change, {"action": "snooze", "until": "soon"}).status_code == 422
+    client.post(change, {"action": "snooze", "until": "2091-05-01"})
+    assert str(flags.get(flag.id).snoozed_until).startswith("2091-05-01")
+    assert client.post(f"{own}resolve/", {"note": " "}, **api).status_code == 422
+    assert client.post(f"{own}resolve/", {"note": "rolled back"}, **api).json()["state"] == "resolved"
+
+
 def test_the_api_looks_now(client: Client) -> None:
     make_world(drifts=True)
     headers = _bearer(make_engineer(), "ingest", "read")
