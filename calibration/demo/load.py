@@ -68,6 +68,12 @@ CLASSIFIERS: list[dict[str, Any]] = [
         "signal": "satisfaction",
         "versions": [{"version": "3", "kind": "simulated", "model": "demo"}],
     },
+    {
+        "slug": "effort-judge",
+        "title": "Effort judge",
+        "signal": "effort",
+        "versions": [{"version": "v1", "kind": "simulated", "model": "demo"}],
+    },
 ]
 
 SIMULATED = {
@@ -76,6 +82,7 @@ SIMULATED = {
     ("resolution-judge", "v1"): SimulatedVersion(0.83, 0.70),
     ("intent-router", "12"): SimulatedVersion(0.93, 0.90),
     ("csat-proxy", "3"): SimulatedVersion(0.62, 0.56),
+    ("effort-judge", "v1"): SimulatedVersion(0.72, 0.66),
 }
 
 
@@ -145,10 +152,12 @@ def _predictions(demo: Demo) -> Iterator[dict[str, Any]]:
     signal_of = {entry["slug"]: entry["signal"] for entry in CLASSIFIERS}
     for (slug, version), simulated in SIMULATED.items():
         signal = signal_of[slug]
+        # A stream of its own, so that what is drawn for labels and for the other judges does not depend on it.
+        rng = np.random.default_rng(demo.seed + 2) if signal == "effort" else demo.rng
         for point in demo.points.values():
             if slug == "sentiment-judge" and not _in_service(version, point.week):
                 continue
-            answer = simulated.answer(point, point.truth(signal), values[signal], demo.rng)
+            answer = simulated.answer(point, point.truth(signal), values[signal], rng)
             yield {
                 "conversation": point.row["id"],
                 "turn": None,
