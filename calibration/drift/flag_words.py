@@ -78,7 +78,7 @@ def headline(flag: DriftFlag) -> str:
             return f"“{evidence['category']}” {verb} from {100 * was:.0f} to {100 * now:.0f} % of the answers"
     if flag.kind == Kind.SILENT_CHANGE and evidence.get("flips", {}).get("value") is not None:
         noise = evidence.get("calibrated", {}).get("value") or 0.0
-        return f"{100 * evidence['flips']['value']:.0f} % of canaries are answered differently, {100 * noise:.0f} % is its own noise"
+        return f"{100 * evidence['flips']['value']:.0f} % of canaries are answered differently, beyond its own noise of {100 * noise:.0f} %"
     if flag.kind == Kind.ASR and evidence.get("wer", {}).get("value") is not None:
         was = evidence.get("calibrated", {}).get("value") or 0.0
         return f"Word error rate rose from {100 * was:.1f} to {100 * evidence['wer']['value']:.1f} %"

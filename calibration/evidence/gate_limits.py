@@ -80,7 +80,7 @@ def _wer(most: float, gold: DatasetVersion) -> Limit:
     counts = list(calls.values_list("substitutions", "insertions", "deletions", "words"))
     name, text = "word error rate of the gold’s calls", f"≤ {most:g}"
     if not counts:
-        missing = {"value": None, "reason": "no_items"}
+        missing = {"value": None, "reason": "not_measured"}
         return Limit(name, "wer", text, missing, False, "no call of the gold has a reference transcript")
     found = word_error_rate(
         [s + i + d for s, i, d, _ in counts], [n for *_, n in counts], rng=np.random.default_rng(SEED)
@@ -102,7 +102,7 @@ def _numbers(gold: DatasetVersion, version: ClassifierVersion, column: str) -> S
 def _number(name: str, statistic: str, value: float | None, most: float, n: int) -> Limit:
     text = f"≤ {most:g}"
     if value is None:
-        missing = {"value": None, "reason": "no_items"}
+        missing = {"value": None, "reason": "not_measured"}
         return Limit(name, statistic, text, missing, False, f"no answer on the gold says its {statistic}")
     holds = value <= most
     return Limit(

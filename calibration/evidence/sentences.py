@@ -153,6 +153,7 @@ def _everywhere(name: str, every: str = "every") -> str:
 
 
 REASONS = {
+    "not_measured": "nobody measured it",
     "no_items": "there are no labels with a prediction here",
     "one_category": "only one category occurs, so that chance explains everything",
     "too_few_items": "too few labels for a verdict",
