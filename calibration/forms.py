@@ -137,6 +137,7 @@ class NewQueueForm(QueueForm):
 
     title = forms.CharField(max_length=200, label="Name of the queue")
     overlap = forms.IntegerField(min_value=1, max_value=50, initial=1, label="Labels an item")
+    overlap_most = forms.IntegerField(min_value=1, max_value=50, required=False, label="At most, where they tie")
     member = forms.ModelMultipleChoiceField(
         User.objects.filter(is_active=True).order_by("username"),
         to_field_name="username",

@@ -16,6 +16,7 @@ from calibration.api import (
     outcomes,
     people,
     queues,
+    reviewing,
     runs,
     traces,
 )
@@ -30,6 +31,7 @@ from calibration.views import outcomes as outcome_pages
 from calibration.views import overview, reports
 from calibration.views import people as people_pages
 from calibration.views import queues as queue_pages
+from calibration.views import reviewing as review_pages
 from calibration.views import traces as trace_pages
 from calibration.views import voice as voice_pages
 
@@ -52,9 +54,12 @@ pages: list[URLPattern] = [
     path("queues/", queue_pages.index, name="queues"),
     path("queues/new/", queue_pages.new, name="queue-new"),
     path("queues/<slug:slug>/", queue_pages.one, name="queue"),
+    path("queues/<slug:slug>/known/", queue_pages.known, name="queue-known"),
+    path("queues/<slug:slug>/known/<int:known_id>/", queue_pages.explain, name="queue-explain"),
     path("queues/<slug:slug>/change/", queue_pages.change, name="queue-change"),
     path("people/", people_pages.myself, name="myself"),
     path("people/<str:name>/", people_pages.one, name="person"),
+    path("review/<str:kind>/<slug:slug>/mixed/", review_pages.mixed, name="review-mixed"),
     path("datasets/", dataset_pages.index, name="datasets"),
     path("datasets/freeze/", dataset_pages.freeze, name="freeze"),
     path("datasets/freeze/preview/", dataset_pages.freeze_preview, name="freeze-preview"),
@@ -108,6 +113,7 @@ api: list[URLPattern] = [
     path("journeys/<path:customer>/", outcomes.OneJourney.as_view()),
     path("conversations/", conversations.Conversations.as_view()),
     path("conversations/<path:external_id>/", conversations.OneConversation.as_view()),
+    path("reviews/agreement/", reviewing.ReviewAgreement.as_view()),
     path("people/<str:name>/", people.Person.as_view()),
     path("agreement/", agreement.Agreement.as_view()),
     path("plan/", agreement.Plan.as_view()),

@@ -11,6 +11,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404
 
+from labeling.adjudication import Scope
 from labeling.models import Dataset, DatasetVersion, Queue, Signal, User
 
 View = Callable[..., HttpResponseBase]
@@ -70,6 +71,15 @@ def person_to_read(reader: User, name: str) -> User:
 
 def _share_a_queue(one: User, other: User) -> bool:
     return Queue.objects.filter(memberships__user=one).filter(memberships__user=other).exists()
+
+
+def review_scope(user: User, kind: str, slug: str) -> Scope:
+    """What a reviewer looks at, a queue or a signal: a member of the queue without the role gets 403, a stranger 404."""
+    if kind == "queue":
+        return Scope(queue=queue_to_review(user, slug))
+    if kind != "signal" or not user.may("reviewer"):
+        raise Http404("There is no such review.")
+    return Scope(signal=signal(slug))
 
 
 def signal(slug: str) -> Signal:

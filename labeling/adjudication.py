@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
+from django.urls import reverse
 
 from labeling.errors import Conflict, Forbidden, Refused
 from labeling.models import WHOLE, Conversation, Item, Label, Queue, Ruling, Signal, Slot, User
@@ -48,6 +49,14 @@ class Scope:
         if self.queue is not None:
             labels = labels.filter(item__queue=self.queue)
         return labels if self.signal is None else labels.filter(signal=self.signal)
+
+    @property
+    def address(self) -> str:
+        """The page of the scope."""
+        if self.queue is not None:
+            return reverse("review-queue", args=[self.queue.slug])
+        assert self.signal is not None
+        return reverse("review-signal", args=[self.signal.slug])
 
     @property
     def title(self) -> str:
@@ -323,32 +332,6 @@ def mixed_up(votes: Mapping[Unit, Mapping[str, int]], *, signal: int, examples: 
         )
         for (first, second), count in sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0]))
     ]
-
-
-@dataclass(frozen=True, slots=True)
-class Together:
-    """Two people: units that both labelled, and on how many they gave the same answer."""
-
-    first: str
-    second: str
-    common: int
-    same: int
-
-
-def who_agrees(labels: QuerySet[Label]) -> list[Together]:
-    """Every two people with units in common, by name: for talking about the guideline, not for ranking anybody."""
-    answers: dict[tuple[int, int, int], dict[str, str]] = defaultdict(dict)
-    rows = labels.values_list("conversation_id", "turn", "signal_id", "annotator__username", "value")
-    for conversation, turn, signal, name, value in rows.iterator(chunk_size=5000):
-        answers[conversation, turn, signal][name] = value
-    common: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
-    for told in answers.values():
-        names = sorted(told)
-        for index, first in enumerate(names):
-            for second in names[index + 1 :]:
-                common[first, second][0] += 1
-                common[first, second][1] += told[first] == told[second]
-    return [Together(first, second, *counts) for (first, second), counts in sorted(common.items())]
 
 
 def waiting_count(signal: Signal | None = None) -> int:

@@ -70,13 +70,16 @@ def submit(
     def happens() -> Submission:
         slot = slot_of(annotator, slot_id)
         asked = questions.asked(slot.queue_id)
-        reader = _Reader(slot.unit, annotator, now, seconds, comment=_text(comment, "comment"))
-        labels = reader.labels(answers, asked, guidelines or {})
+        note = _text(comment, "comment")
+        labels = read(
+            slot.unit, annotator=annotator, answers=answers, asked=asked, now=now, seconds=seconds, comment=note,
+            guidelines=guidelines,
+        )  # fmt: skip
         told = [
             {"signal": question.slug, "value": question.scale.decode(label.value)}
             for question, label in zip(asked, labels, strict=True)
         ]
-        act = Submission(key=key, annotator=annotator, seconds=seconds, comment=reader.comment, answer={"labels": told})
+        act = Submission(key=key, annotator=annotator, seconds=seconds, comment=note, answer={"labels": told})
         with transaction.atomic():
             return _store(act, labels, slot=slot, now=now)
 
@@ -172,6 +175,21 @@ def _take_for_good(slot: Slot, annotator: User, now: datetime) -> int | None:
         if Slot.objects.filter(takeable(now), id=other).update(**done):
             return other
     return None
+
+
+def read(
+    unit: Item | KnownItem,
+    *,
+    annotator: User,
+    answers: Sequence[Mapping[str, Any]],
+    asked: Sequence[Question],
+    now: datetime,
+    seconds: float | None = None,
+    comment: str = "",
+    guidelines: Mapping[str, int] | None = None,
+) -> list[Label]:
+    """Answers as unsaved labels of a unit, one for each question in its order; raises Refused naming the field at fault."""
+    return _Reader(unit, annotator, now, seconds, comment).labels(answers, asked, guidelines or {})
 
 
 @dataclass(frozen=True, slots=True)

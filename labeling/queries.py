@@ -32,8 +32,16 @@ def served(slot: Slot, *, shows_cohort: bool) -> dict[str, Any]:
     Of a call also how sure the recogniser was of each word, and what was really said where somebody wrote that down.
     No prediction, no other answer, no metadata is in it.
     """
-    conversation = slot.unit.conversation
-    shown: dict[str, Any] = {
+    return {
+        "assignment": slot.id,
+        "lease_expires_at": moment_text(slot.leased_until),
+        **shown(slot.unit.conversation, slot.unit.turn, shows_cohort=shows_cohort),
+    }
+
+
+def shown(conversation: Conversation, turn: int, *, shows_cohort: bool) -> dict[str, Any]:
+    """The words of a unit, of an item or of a practice item alike."""
+    told: dict[str, Any] = {
         "id": conversation.external_id,
         "channel": conversation.channel,
         "started_at": moment_text(conversation.started_at),
@@ -41,13 +49,8 @@ def served(slot: Slot, *, shows_cohort: bool) -> dict[str, Any]:
         **_words(conversation),
     }
     if shows_cohort:
-        shown |= {"cohort": conversation.cohort, "customer": conversation.customer}
-    return {
-        "assignment": slot.id,
-        "lease_expires_at": moment_text(slot.leased_until),
-        "conversation": shown,
-        "turn": None if slot.unit.turn == WHOLE else slot.unit.turn,
-    }
+        told |= {"cohort": conversation.cohort, "customer": conversation.customer}
+    return {"conversation": told, "turn": None if turn == WHOLE else turn}
 
 
 def _words(conversation: Conversation) -> dict[str, Any]:
@@ -157,7 +160,9 @@ def my_queues(annotator: User) -> list[MyQueue]:
 
 def first_open(queues: Sequence[MyQueue]) -> MyQueue | None:
     """The queue to go on with: the first in their order that is open and has something left."""
-    return next((row for row in queues if row.queue.state == Queue.State.OPEN and row.left), None)
+    return next(
+        (row for row in queues if row.queue.state == Queue.State.OPEN and row.left and not row.practice_due), None
+    )
 
 
 def in_hand(*, annotator: User, queue: Queue, now: datetime) -> Slot | None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Count, F, Max, Q, QuerySet
 
-from labeling import overlap
+from labeling import checks, overlap
 from labeling.errors import Refused
-from labeling.models import Label, Queue, QueueMember, Slot, Submission, User
+from labeling.models import DatasetVersion, Label, Queue, QueueMember, Slot, Submission, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +44,23 @@ class MemberProgress:
 
 @transaction.atomic
 def change(
-    *, queue: Queue, state: str | None = None, priority: int | None = None, members: Sequence[User] = ()
+    *,
+    queue: Queue,
+    state: str | None = None,
+    priority: int | None = None,
+    members: Sequence[User] = (),
+    gold: Sequence[DatasetVersion] = (),
+    settings: Mapping[str, Any] | None = None,
 ) -> None:
-    """Several changes at once, all of them or none."""
+    """Several changes at once, all of them or none. `gold` is asked as known items; `settings` are those of `labeling.checks`
+    and `overlap_most`."""
+    told = dict(settings or {})
+    if "overlap_most" in told:
+        change_adaptive(queue=queue, most=told.pop("overlap_most"))
+    if gold:
+        checks.know(queue=queue, versions=gold)
+    if told:
+        checks.configure(queue=queue, settings=told)
     if state is not None:
         change_state(queue=queue, state=state)
     if priority is not None:

@@ -136,6 +136,7 @@ def draw_queue(
     shows_cohort: bool = False,
     hides_names: bool = True,
     priority: int = 0,
+    overlap_most: int | None = None,
 ) -> Queue:
     """Draw a sample and open its queue: items with their inclusion probability, a slot per wanted label, members.
 
@@ -143,6 +144,8 @@ def draw_queue(
     says what was asked and what there was. Raises Refused where the frame is empty or the design cannot be carried out.
     """
     _check(slug, size=size, overlap=overlap)
+    if overlap_most is not None and not overlap <= overlap_most <= 50:
+        raise Refused("bad_overlap", f"the most labels lie between {overlap} and 50", field="overlap_most")
     seed = secrets.randbelow(2**31) if seed is None else seed
     planner = planner or plan_for(strategy, by=by)
     drawn = _draw(frame or Frame(), signals=signals, size=size, by=by, seed=seed, planner=planner)
@@ -153,6 +156,7 @@ def draw_queue(
                 title=title or slug,
                 description=description,
                 overlap=overlap,
+                overlap_most=overlap_most,
                 priority=priority,
                 shows_cohort=shows_cohort,
                 hides_names=hides_names,

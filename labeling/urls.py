@@ -5,7 +5,8 @@ from __future__ import annotations
 from django.urls import URLPattern, path
 
 from labeling.api import datasets, labelling, notices, reviews, signals, tokens
-from labeling.views import desk, notifications, people, review, settings
+from labeling.api import practice as practice_api
+from labeling.views import desk, notifications, people, practice, review, settings
 
 pages: list[URLPattern] = [
     path("sign-in/", people.SignIn.as_view(), name="sign-in"),
@@ -14,13 +15,18 @@ pages: list[URLPattern] = [
     path("label/<slug:slug>/", desk.desk, name="label-desk"),
     path("label/<slug:slug>/guideline/", desk.guideline, name="label-guideline"),
     path("label/<slug:slug>/done/", desk.done, name="label-done"),
+    path("label/<slug:slug>/practice/", practice.start, name="practice"),
+    path("label/<slug:slug>/practice/begin/", practice.begin, name="practice-begin"),
+    path("label/<slug:slug>/practice/<int:place>/", practice.told, name="practice-told"),
+    path("label/<slug:slug>/practice/<int:place>/answer/", practice.answer, name="practice-answer"),
     path("review/", review.index, name="reviews"),
     path("review/signal/<slug:slug>/", review.signal, name="review-signal"),
     path("review/<slug:slug>/", review.queue, name="review-queue"),
     path("review/<str:kind>/<slug:slug>/decide/", review.decide, name="review-decide"),
     path("review/<str:kind>/<slug:slug>/more/", review.one_more, name="review-more"),
     path("review/<str:kind>/<slug:slug>/mend/", review.mend, name="review-mend"),
-    path("review/<str:kind>/<slug:slug>/mixed/", review.mixed, name="review-mixed"),
+    path("review/queue/<slug:slug>/further/", review.further, name="review-further"),
+    path("review/queue/<slug:slug>/requeue/", review.requeue, name="review-requeue"),
     path("settings/", settings.home, name="settings"),
     path("settings/signals/", settings.signals, name="settings-signals"),
     path("settings/signals/new/", settings.signal, name="settings-signal-new"),
@@ -41,6 +47,10 @@ api: list[URLPattern] = [
     path("queues/<slug:slug>/next/", labelling.NextItem.as_view()),
     path("queues/<slug:slug>/undo/", labelling.UndoLast.as_view()),
     path("queues/<slug:slug>/guidelines/", labelling.Guidelines.as_view()),
+    path("queues/<slug:slug>/practice/", practice_api.Practice.as_view()),
+    path("practice/<int:place>/answer/", practice_api.PracticeAnswer.as_view()),
+    path("queues/<slug:slug>/requeue/", reviews.Requeue.as_view()),
+    path("reviews/one-more/", reviews.OneMore.as_view()),
     path("keymap/", labelling.Keymap.as_view()),
     path("assignments/<int:assignment>/submit/", labelling.Submit.as_view()),
     path("assignments/<int:assignment>/skip/", labelling.Skip.as_view()),

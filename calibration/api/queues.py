@@ -11,8 +11,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from calibration import sampling
+from labeling import checks, references
 from labeling import queues as verbs
-from labeling import references
 from labeling.frames import Frame
 from labeling.models import Queue, User
 from labeling.sampling import people_named, signals_named
@@ -36,8 +36,9 @@ class QueueSerializer(serializers.ModelSerializer[Queue]):
     class Meta:
         model = Queue
         fields = (
-            "slug", "title", "description", "state", "signals", "members", "overlap", "priority", "lease_seconds",
+            "slug", "title", "description", "state", "signals", "members", "overlap", "overlap_most", "priority", "lease_seconds",
             "shows_cohort", "hides_names", "strategy", "by", "seed", "design", "created_at", "progress",
+            *checks.SETTINGS,
         )  # fmt: skip
 
     def get_signals(self, queue: Queue) -> list[str]:
@@ -80,12 +81,24 @@ class NewQueueSerializer(serializers.Serializer[Any]):
     priority = serializers.IntegerField(min_value=-100, max_value=100, default=0)
     shows_cohort = serializers.BooleanField(default=False)
     hides_names = serializers.BooleanField(default=True)
+    overlap_most = serializers.IntegerField(min_value=1, max_value=50, required=False, allow_null=True, default=None)
 
 
 class QueueChangeSerializer(serializers.Serializer[Any]):
     state = serializers.ChoiceField(choices=Queue.State.choices, required=False)
     priority = serializers.IntegerField(min_value=-100, max_value=100, required=False)
     members = serializers.ListField(child=serializers.CharField(), default=list, help_text="people to add")
+    overlap_most = serializers.IntegerField(min_value=1, max_value=50, required=False, allow_null=True)
+    gold = serializers.ListField(
+        child=serializers.CharField(), default=list, help_text="dataset@version whose units are asked as known items"
+    )
+    repeat_share = serializers.FloatField(required=False)
+    repeat_after_items = serializers.IntegerField(required=False)
+    repeat_after_minutes = serializers.IntegerField(required=False)
+    gold_share = serializers.FloatField(required=False)
+    gold_feedback = serializers.BooleanField(required=False)
+    practice_size = serializers.IntegerField(required=False)
+    practice_pass = serializers.FloatField(required=False)
 
 
 class Queues(generics.ListAPIView[Queue]):
@@ -122,13 +135,13 @@ class Queues(generics.ListAPIView[Queue]):
             overlap=told["overlap"],
             members=people_named(told["members"]),
             created_by=request.user if isinstance(request.user, User) else None,
-            **{name: told[name] for name in ("description", "priority", "shows_cohort", "hides_names")},
+            **{name: told[name] for name in ("description", "priority", "shows_cohort", "hides_names", "overlap_most")},
         )
         return Response(QueueSerializer(queue).data, status=status.HTTP_201_CREATED)
 
 
 class OneQueue(generics.RetrieveAPIView[Queue]):
-    """One queue with its progress; PATCH changes its state, priority or members."""
+    """One queue with its progress; PATCH changes its state, priority, members, overlap or checks."""
 
     scopes: ClassVar = {"GET": "read", "PATCH": "ingest"}
     serializer_class = QueueSerializer
@@ -138,13 +151,20 @@ class OneQueue(generics.RetrieveAPIView[Queue]):
 
     @extend_schema(request=QueueChangeSerializer, responses=QueueSerializer)
     def patch(self, request: Request, slug: str) -> Response:
-        """Open, pause or close it, reorder it, or let more people label it."""
+        """Open, pause or close it, reorder it, let more people label it, mix checks in; all of it or nothing."""
         queue = self.get_object()
         asked = QueueChangeSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         told = asked.validated_data
         members = people_named(told["members"])
-        verbs.change(queue=queue, state=told.get("state"), priority=told.get("priority"), members=members)
+        verbs.change(
+            queue=queue,
+            state=told.get("state"),
+            priority=told.get("priority"),
+            members=members,
+            gold=[references.dataset_version(name) for name in told["gold"]],
+            settings={name: told[name] for name in ("overlap_most", *checks.SETTINGS) if name in told},
+        )
         return Response(QueueSerializer(self.get_object()).data)
 
 

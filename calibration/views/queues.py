@@ -7,16 +7,20 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from calibration import sampling
 from calibration.evidence import expectations
 from calibration.forms import NewQueueForm, QueueForm
+from labeling import checks, pacing, references
 from labeling import queues as verbs
 from labeling import sampling as drawing
 from labeling.access import person, role_required
 from labeling.errors import Refused
-from labeling.models import Queue, User
+from labeling.models import WHOLE, DatasetVersion, KnownItem, Queue, User
+
+KNOWN_SHOWN = 500
 
 
 @role_required("engineer")
@@ -66,6 +70,7 @@ def _draw(form: NewQueueForm, creator: User) -> Queue:
         frame=wanted.frame,
         seed=wanted.seed,
         overlap=told["overlap"],
+        overlap_most=told["overlap_most"],
         members=list(told["member"]),
         created_by=creator,
         description=told["description"],
@@ -104,12 +109,59 @@ def _grid(seen: drawing.Preview) -> dict[str, Any]:
 def one(request: HttpRequest, slug: str) -> HttpResponse:
     queue = get_object_or_404(Queue.objects.prefetch_related("queue_signals__signal"), slug=slug)
     people = verbs.members(queue)
-    context: dict[str, Any] = {"queue": queue, "progress": verbs.progress([queue])[queue.id], "people": people}
+    progress = verbs.progress([queue])[queue.id]
+    context: dict[str, Any] = {
+        "queue": queue,
+        "progress": progress,
+        "people": people,
+        "pace": pacing.read(queue, progress=progress, now=timezone.now()),
+    }
     if request.htmx:  # type: ignore[attr-defined]
         return render(request, "calibration/_queue_progress.html", context)
     present = [row.user.id for row in people if row.member]
     context["others"] = User.objects.filter(is_active=True).exclude(id__in=present).order_by("username")
-    return render(request, "calibration/queue.html", context)
+    return render(request, "calibration/queue.html", context | _mix_of(queue))
+
+
+def _mix_of(queue: Queue) -> dict[str, Any]:
+    """What is mixed in, in per cent, and the frozen gold that could be."""
+    golds = DatasetVersion.objects.filter(
+        dataset__signal__in=queue.signals.all(), frozen_at__isnull=False, item_count__gt=0
+    )
+    shares = {"repeat": queue.repeat_share, "gold": queue.gold_share, "pass": queue.practice_pass}
+    return {
+        "golds": list(golds.select_related("dataset").order_by("dataset__slug", "-number")[:40]),
+        "mix": {name: 100 * share for name, share in shares.items()} | {"known": queue.known_items.count()},
+    }
+
+
+@role_required("reviewer")
+@require_safe
+def known(request: HttpRequest, slug: str) -> HttpResponse:
+    """The units of known answer and why they are so."""
+    queue = get_object_or_404(Queue, slug=slug)
+    items = queue.known_items.select_related("conversation").prefetch_related(
+        "answers__row", "answers__signal__categories"
+    )
+    rows = [
+        {
+            "known": one,
+            "turn": None if one.turn == WHOLE else one.turn,
+            "answers": [(answer.signal.title, answer.row.value, answer.row.decided_by) for answer in one.answers.all()],
+        }
+        for one in items.order_by("id")[:KNOWN_SHOWN]
+    ]
+    unexplained = queue.known_items.filter(explanation="").count()
+    return render(request, "calibration/queue_known.html", {"queue": queue, "rows": rows, "unexplained": unexplained})
+
+
+@role_required("reviewer")
+@require_POST
+def explain(request: HttpRequest, slug: str, known_id: int) -> HttpResponse:
+    item = get_object_or_404(KnownItem, queue__slug=slug, id=known_id)
+    checks.explain(known_item=item, text=request.POST.get("explanation", ""), by=person(request))
+    messages.success(request, f"{item.conversation.external_id} is explained.")
+    return redirect("queue-known", slug)
 
 
 @role_required("engineer")
@@ -164,7 +216,34 @@ def _number(request: HttpRequest, name: str) -> int:
     return int(text)
 
 
+def _mix(queue: Queue, request: HttpRequest) -> str:
+    """Adaptive overlap, repeats, gold checks and practice; shares are typed as per cent."""
+    most = request.POST.get("overlap_most", "").strip()
+    whole = ("repeat_after_items", "repeat_after_minutes", "practice_size")
+    shares = ("repeat_share", "gold_share", "practice_pass")
+    verbs.change(
+        queue=queue,
+        gold=[references.dataset_version(name) for name in request.POST.getlist("gold")],
+        settings={
+            "overlap_most": _number(request, "overlap_most") if most else None,
+            "gold_feedback": "gold_feedback" in request.POST,
+            **{name: _number(request, name) for name in whole},
+            **{name: _percent(request, name) / 100 for name in shares},
+        },
+    )
+    return "What is mixed in is set."
+
+
+def _percent(request: HttpRequest, name: str) -> float:
+    text = request.POST.get(name, "").strip().replace(",", ".")
+    try:
+        return float(text)
+    except ValueError:
+        raise Refused("not_a_number", f"{text!r} is not a number", field=name) from None
+
+
 CHANGES = {
+    "mix": _mix,
     "state": _state,
     "priority": _priority,
     "overlap": _overlap,

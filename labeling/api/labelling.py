@@ -84,16 +84,13 @@ class Submit(Labelling):
     def post(self, request: Request, assignment: int) -> HttpResponse:
         """With `"next": true` the answer brings the next item along, so that a label costs one request."""
         annotator, body = self.annotator(request), self.body(request)
-        answers = body.get("labels")
-        if not isinstance(answers, list) or not all(isinstance(answer, dict) for answer in answers):
-            raise Refused("bad_labels", "is required: a list of {signal, value}", field="labels")
         outcome = labels.submit(
             annotator=annotator,
             slot_id=assignment,
-            answers=answers,
+            answers=answers_in(body),
             key=_key(body),
             now=timezone.now(),
-            seconds=_seconds(body),
+            seconds=seconds_in(body),
             comment=_text(body, "comment"),
             guidelines=_guidelines(body),
         )
@@ -112,7 +109,7 @@ class Skip(Labelling):
             reason=_text(body, "reason"),
             key=_key(body, str(uuid4())),
             now=timezone.now(),
-            seconds=_seconds(body),
+            seconds=seconds_in(body),
         )
         return _acknowledged(outcome, body, annotator)
 
@@ -128,7 +125,7 @@ class Flag(Labelling):
             comment=_text(body, "comment"),
             key=_key(body, str(uuid4())),
             now=timezone.now(),
-            seconds=_seconds(body),
+            seconds=seconds_in(body),
         )
         return _acknowledged(outcome, body, annotator)
 
@@ -214,7 +211,14 @@ def _holding(body: dict[str, Any]) -> list[int]:
     return held
 
 
-def _seconds(body: dict[str, Any]) -> float | None:
+def answers_in(body: dict[str, Any]) -> list[dict[str, Any]]:
+    answers = body.get("labels")
+    if not isinstance(answers, list) or not all(isinstance(answer, dict) for answer in answers):
+        raise Refused("bad_labels", "is required: a list of {signal, value}", field="labels")
+    return answers
+
+
+def seconds_in(body: dict[str, Any]) -> float | None:
     seconds = body.get("seconds")
     if seconds is None:
         return None

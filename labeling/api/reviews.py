@@ -12,8 +12,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from labeling import access, adjudication
+from labeling import access, adjudication, advice, requeueing
 from labeling.adjudication import Disagreement, Scope
+from labeling.advice import Advice
 from labeling.errors import Forbidden, NotFound, Refused
 from labeling.models import WHOLE, Conversation, Item, Label, Ruling, Signal, User
 from labeling.values import Scale
@@ -50,11 +51,15 @@ class Reviews(APIView):
         if not limit.isdigit() or int(limit) < 1:
             raise Refused("bad_limit", f"{limit!r} is not a number of rows", field="limit")
         found = adjudication.disagreements(scope)
+        advised = advice.of(scope, found)
         shown = found[: min(int(limit), MOST)]
         labels = adjudication.labels_of(scope, [one.unit for one in shown])
         asked = {told[0].signal for told in labels.values()}
         scales = {signal.id: Scale.of(signal) for signal in asked}
-        rows = [_row(one, labels[one.unit], scales[one.unit.signal], hidden=scope.hides_names) for one in shown]
+        rows = [
+            _row(one, labels[one.unit], scales[one.unit.signal], hidden=scope.hides_names, advice=advised.get(one.unit))
+            for one in shown
+        ]
         return Response({"count": len(found), "results": rows})
 
     @extend_schema(request=RulingSerializer, responses={201: OpenApiTypes.OBJECT})
@@ -96,7 +101,66 @@ class Reviews(APIView):
         raise Refused("no_scope", "name a queue or a signal: ?queue= or ?signal=", field="queue")
 
 
-def _row(one: Disagreement, labels: list[Label], scale: Scale, *, hidden: bool) -> dict[str, Any]:
+class OneMoreSerializer(serializers.Serializer[Any]):
+    queue = serializers.SlugField()
+    conversation = serializers.CharField(required=False, help_text="without it: every tie that one more may settle")
+    turn = serializers.IntegerField(required=False, allow_null=True, min_value=0)
+
+
+class OneMore(APIView):
+    """One more label instead of a ruling: of one item, or of every tie that one more person may settle."""
+
+    scope = "label"
+
+    @extend_schema(summary="Ask for one more label", request=OneMoreSerializer, responses=OpenApiTypes.OBJECT)
+    def post(self, request: Request) -> Response:
+        asked = OneMoreSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        told = asked.validated_data
+        queue = access.queue_to_review(_reviewer(request), told["queue"])
+        if "conversation" not in told:
+            scope = Scope(queue=queue)
+            ties = advice.wanting(advice.of(scope, adjudication.disagreements(scope)))
+            return Response({"asked": advice.ask_further(queue=queue, units=ties)})
+        turn = WHOLE if told.get("turn") is None else told["turn"]
+        item = Item.objects.filter(queue=queue, conversation__external_id=told["conversation"], turn=turn).first()
+        if item is None:
+            raise NotFound("unknown_item", f"{queue.slug} has no such item", field="conversation")
+        adjudication.one_more_label(item=item)
+        return Response({"asked": 1})
+
+
+class RequeueSerializer(serializers.Serializer[Any]):
+    signal = serializers.SlugField(help_text="whose guideline was mended")
+    only_split = serializers.BooleanField(default=False, help_text="only items on which people differ")
+
+
+class Requeue(APIView):
+    """Ask again what was labelled under an older guideline."""
+
+    scope = "label"
+
+    @extend_schema(
+        summary="Ask again after a mended guideline", request=RequeueSerializer, responses=OpenApiTypes.OBJECT
+    )
+    def post(self, request: Request, slug: str) -> Response:
+        reviewer = _reviewer(request)
+        asked = RequeueSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        told = asked.validated_data
+        again = requeueing.requeue(
+            queue=access.queue_to_review(reviewer, slug),
+            signal=_signal(told["signal"]),
+            by=reviewer,
+            now=timezone.now(),
+            only_split=told["only_split"],
+        )
+        return Response({"asked_again": again})
+
+
+def _row(
+    one: Disagreement, labels: list[Label], scale: Scale, *, hidden: bool, advice: Advice | None
+) -> dict[str, Any]:
     first = labels[0]
     return {
         "conversation": first.conversation.external_id,
@@ -106,6 +170,7 @@ def _row(one: Disagreement, labels: list[Label], scale: Scale, *, hidden: bool) 
         "spread": one.spread,
         "pending": one.pending,
         "votes": dict(one.votes),
+        "advice": None if advice is None else {"one_more_label": advice.label, "why": advice.why},
         "labels": [
             {
                 "annotator": None if hidden else label.annotator.username,

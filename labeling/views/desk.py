@@ -11,7 +11,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods
 
-from labeling import guidelines, keymap, labels, leasing, queries, questions
+from labeling import guidelines, keymap, labels, leasing, practice, queries, questions
 from labeling.access import person, queue_to_label
 from labeling.models import Queue, User
 from labeling.questions import Question
@@ -30,6 +30,9 @@ def desk(request: HttpRequest, slug: str) -> HttpResponse:
     """POST takes an item and shows it; GET shows what is in hand already, and its script asks for an item if nothing is."""
     annotator = person(request)
     queue = queue_to_label(annotator, slug)
+    waits = queue.practice_size and practice.standing(annotator=annotator, queue=queue).needed
+    if waits and queue.state == Queue.State.OPEN:
+        return redirect("practice", slug=queue.slug)
     if request.method == "POST":
         slot = leasing.lease(annotator=annotator, queue=queue, now=timezone.now())
         return redirect("label-desk" if slot else "label-done", slug=queue.slug)

@@ -8,17 +8,14 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from labeling import access, adjudication, guidelines
+from labeling import access, adjudication, advice, guidelines, requeueing
 from labeling.access import person, role_required
 from labeling.adjudication import Case, Disagreement, Scope, Unit
 from labeling.errors import Refused
-from labeling.models import WHOLE, Conversation, Ruling, Signal, User
-
-LISTED = 200
+from labeling.models import WHOLE, Ruling, Signal, User
 
 
 @role_required("reviewer")
@@ -41,12 +38,7 @@ def signal(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 def _scope(request: HttpRequest, kind: str, slug: str) -> Scope:
-    """The door: a member of the queue without the role gets 403, a stranger 404."""
-    if kind == "queue":
-        return Scope(queue=access.queue_to_review(person(request), slug))
-    if kind != "signal" or not person(request).may("reviewer"):
-        raise Http404("There is no such review.")
-    return Scope(signal=access.signal(slug))
+    return access.review_scope(person(request), kind, slug)
 
 
 def _page(request: HttpRequest, scope: Scope) -> HttpResponse:
@@ -55,14 +47,22 @@ def _page(request: HttpRequest, scope: Scope) -> HttpResponse:
     unit = adjudication.unit_from_key(asked) if asked else waiting[0].unit if waiting else None
     if asked and unit is None:
         raise Http404("There is no such unit.")
-    context: dict[str, Any] = {"scope": scope, "waiting": waiting, "open": len(waiting), "base": address(scope)}
+    advised = advice.of(scope, waiting)
+    context: dict[str, Any] = {
+        "scope": scope,
+        "waiting": waiting,
+        "open": len(waiting),
+        "base": scope.address,
+        "ties": len(advice.wanting(advised)),
+        "outdated": requeueing.outdated(scope.queue) if scope.queue else [],
+    }
     if unit is None:
         context["ruled"] = len(adjudication.disagreements(scope, ruled=True))
         return render(request, "labeling/review_done.html", context)
     shown = adjudication.case(scope, unit)
     if shown is None:
         raise Http404("There is no such unit.")
-    context |= _case(shown, scope, person(request)) | _neighbours(waiting, unit)
+    context |= _case(shown, scope, person(request)) | _neighbours(waiting, unit) | {"advice": advised.get(unit)}
     return render(request, "labeling/review.html", context)
 
 
@@ -143,14 +143,6 @@ def _neighbours(waiting: list[Disagreement], unit: Unit) -> dict[str, Any]:
     }
 
 
-def address(scope: Scope) -> str:
-    """The page of a scope."""
-    if scope.queue is not None:
-        return reverse("review-queue", args=[scope.queue.slug])
-    assert scope.signal is not None
-    return reverse("review-signal", args=[scope.signal.slug])
-
-
 def _posted(request: HttpRequest, kind: str, slug: str) -> tuple[Scope, Unit, Case]:
     scope = _scope(request, kind, slug)
     unit = adjudication.unit_from_key(request.POST.get("unit", ""))
@@ -180,7 +172,7 @@ def decide(request: HttpRequest, kind: str, slug: str) -> HttpResponse:
     messages.success(request, f"{shown.conversation.external_id}: {answer_text(shown, ruling.value, labels)}", "ruled")
     request.session["ruled"] = request.POST["unit"]
     following = request.POST.get("next", "")
-    return redirect(address(scope) + (f"?unit={following}" if adjudication.unit_from_key(following) else ""))
+    return redirect(scope.address + (f"?unit={following}" if adjudication.unit_from_key(following) else ""))
 
 
 def _answer(request: HttpRequest, signal: Signal) -> Any:
@@ -205,7 +197,37 @@ def one_more(request: HttpRequest, kind: str, slug: str) -> HttpResponse:
     adjudication.one_more_label(item=shown.item)
     messages.success(request, f"One more label is asked for {shown.conversation.external_id}.")
     following = request.POST.get("next", "")
-    return redirect(address(scope) + (f"?unit={following}" if adjudication.unit_from_key(following) else ""))
+    return redirect(scope.address + (f"?unit={following}" if adjudication.unit_from_key(following) else ""))
+
+
+@login_required
+@require_POST
+def further(request: HttpRequest, slug: str) -> HttpResponse:
+    """One more label for every tie that one more person may settle."""
+    queue = access.queue_to_review(person(request), slug)
+    scope = Scope(queue=queue)
+    ties = advice.wanting(advice.of(scope, adjudication.disagreements(scope)))
+    asked = advice.ask_further(queue=queue, units=ties)
+    messages.success(request, f"{asked} item{'' if asked == 1 else 's'} got room for one more label.")
+    return redirect(scope.address)
+
+
+@login_required
+@require_POST
+def requeue(request: HttpRequest, slug: str) -> HttpResponse:
+    """Ask again what was labelled under an older guideline."""
+    queue = access.queue_to_review(person(request), slug)
+    asked = requeueing.requeue(
+        queue=queue,
+        signal=access.signal(request.POST.get("signal", "")),
+        by=person(request),
+        now=timezone.now(),
+        only_split="split" in request.POST,
+    )
+    messages.success(
+        request, f"{asked} answer{'' if asked == 1 else 's'} are asked for again, under the new guideline."
+    )
+    return redirect(Scope(queue=queue).address)
 
 
 @login_required
@@ -220,41 +242,4 @@ def mend(request: HttpRequest, kind: str, slug: str) -> HttpResponse:
         by=person(request),
     )
     messages.success(request, f"The guideline of {shown.signal.title} is now version {made.version}.")
-    return redirect(f"{address(scope)}?unit={request.POST['unit']}")
-
-
-@login_required
-@require_safe
-def mixed(request: HttpRequest, kind: str, slug: str) -> HttpResponse:
-    """Which categories are mixed up, with examples, and who agrees with whom."""
-    scope = _scope(request, kind, slug)
-    votes = adjudication.votes_of(scope)
-    asked = Signal.objects.filter(id__in={unit.signal for unit in votes}).prefetch_related("categories")
-    sections = [_confusions(signal, adjudication.mixed_up(votes, signal=signal.id)[:LISTED]) for signal in asked]
-    shown = {unit.conversation for section in sections for row in section["rows"] for unit, _ in row["examples"]}
-    names = dict(Conversation.objects.filter(id__in=shown).values_list("id", "external_id"))
-    for section in sections:
-        for row in section["rows"]:
-            row["examples"] = [(key, names[unit.conversation]) for unit, key in row["examples"]]
-    context = {
-        "scope": scope,
-        "base": address(scope),
-        "sections": sections,
-        "pairs": adjudication.who_agrees(scope.labels().filter(late=False)),
-    }
-    return render(request, "labeling/review_mixed.html", context)
-
-
-def _confusions(signal: Signal, found: list[adjudication.Mixed]) -> dict[str, Any]:
-    labels = {category.value: category.label for category in signal.categories.all()}
-    rows = [
-        {
-            "first": labels.get(one.first, one.first),
-            "second": labels.get(one.second, one.second),
-            "pairs": one.pairs,
-            "percent": round(100 * one.share),
-            "examples": [(unit, ".".join(map(str, unit))) for unit in one.examples],
-        }
-        for one in found
-    ]
-    return {"signal": signal, "rows": rows}
+    return redirect(f"{scope.address}?unit={request.POST['unit']}")

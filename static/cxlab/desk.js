@@ -256,6 +256,7 @@
       if (!ok && !(undoing && status === 404)) { failed(status, data); if (status !== 409 && !undoing) left += 1; }
       sending = false;
       if (ok && wants) arrived(data.next);
+      if (ok && data?.feedback?.length) checked(data.feedback);
     } catch (error) {
       sending = false; counts();
       if (/^40[13]$/.test(error.message)) notice("You are signed out. Your answers are kept here; sign in again in another tab.");
@@ -265,6 +266,11 @@
     if (outbox.length) send(); else { advance(); prefetch(); }
   }
   function settle(entry) { outbox = outbox.filter((one) => one.body.key !== entry.body.key); write(OUTBOX + entry.body.key, null); }
+  // The last item was a gold check, and its queue tells.
+  function checked(told) {
+    const words = (one, value) => [value].flat().map((member) => signals.find((signal) => signal.slug === one.signal)?.categories.find((choice) => choice.value === member)?.label ?? member).join(", ") || "none of them";
+    notice("The last one was a check. " + told.map((one) => (one.correct ? "Right: " + words(one, one.known) + "." : "You said " + words(one, one.value) + "; the gold says " + words(one, one.known) + ".") + (one.explanation ? " " + one.explanation : "")).join(" "));
+  }
   function failed(status, data) {
     const title = data?.title || `The server refused the last answer (${status}).`, detail = data?.errors?.[0]?.message;
     notice(data?.code === "late" ? "Others had finished the last item; your answer is kept as a late one." : title + (detail && detail !== title ? " " + detail : ""));

@@ -1,0 +1,164 @@
+"""Agreement among the people of a queue (or on all labels of a signal): two by two, over time, and by pair of categories."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from itertools import combinations
+from typing import Any
+
+from calibration.annotators import told
+from calibration.evidence.measuring import human_agreement
+from calibration.evidence.pairing import VoteGroup
+from calibration.stats.estimate import Estimate
+from calibration.stats.intervals import wilson
+from calibration.stats.summary import estimate
+from calibration.stats.tables import ConfusionTable
+from labeling.adjudication import Scope
+from labeling.models import Signal
+from labeling.values import Scale
+
+FEWEST = 5
+"""Periods with fewer units of two labels say nothing worth a point."""
+DAILY = 28
+"""Labels of no more than so many days are shown by day, others by week."""
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Two people and the units that both labelled: how often they say the same, and kappa where the scale has categories."""
+
+    first: str
+    second: str
+    same: Estimate
+    kappa: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """Alpha among people on the units that were finished in one day or week; `start` is its first day."""
+
+    start: date
+    units: int
+    alpha: Estimate
+    guideline: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Concord:
+    """How people agree on one signal."""
+
+    signal: Signal
+    alpha: Estimate
+    pairs: Sequence[Together]
+    period: str
+    periods: Sequence[Period]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "signal": self.signal.slug,
+            "alpha": told(self.alpha),
+            "pairs": [
+                {"people": [one.first, one.second], "same": told(one.same), "kappa": told(one.kappa)}
+                for one in self.pairs
+            ],
+            "period": self.period,
+            "over_time": [
+                {"start": one.start.isoformat(), "alpha": told(one.alpha), "guideline": one.guideline}
+                for one in self.periods
+            ],
+        }
+
+
+@dataclass(slots=True)
+class _Unit:
+    said: dict[str, str]
+    at: datetime | None = None
+    guideline: int | None = None
+
+
+def read(scope: Scope) -> list[Concord]:
+    """The agreement of a scope, signal by signal; late labels do not count. One pass over its labels."""
+    units: dict[int, dict[tuple[int, int], _Unit]] = defaultdict(dict)
+    rows = scope.labels().filter(late=False).order_by("id").values_list(
+        "signal_id", "conversation_id", "turn", "annotator__username", "value", "labeled_at", "guideline__version"
+    )  # fmt: skip
+    for signal, conversation, turn, name, value, at, guideline in rows.iterator(chunk_size=5000):
+        unit = units[signal].setdefault((conversation, turn), _Unit({}))
+        unit.said[name] = value
+        if at is not None and (unit.at is None or at > unit.at):
+            unit.at = at
+        if guideline is not None:
+            unit.guideline = max(guideline, unit.guideline or 0)
+    signals = Signal.objects.filter(id__in=units).prefetch_related("categories").order_by("title")
+    return [_of_signal(signal, list(units[signal.id].values())) for signal in signals]
+
+
+def _of_signal(signal: Signal, units: Sequence[_Unit]) -> Concord:
+    scale = Scale.of(signal)
+    shared = [unit for unit in units if len(unit.said) > 1]
+    period, periods = _over_time(scale, shared)
+    return Concord(signal, _alpha(scale, shared), _pairs(scale, shared), period, periods)
+
+
+def _alpha(scale: Scale, units: Sequence[_Unit]) -> Estimate:
+    return human_agreement(scale, [_votes(scale, unit) for unit in units])[0]
+
+
+def _votes(scale: Scale, unit: _Unit) -> VoteGroup:
+    votes: dict[str, int] = defaultdict(int)
+    for text in unit.said.values():
+        for value in scale.decode(text) if scale.kind == "multilabel" else [text]:
+            votes[value] += 1
+    return VoteGroup((), dict(votes), len(unit.said), 1)
+
+
+def _pairs(scale: Scale, units: Sequence[_Unit]) -> list[Together]:
+    """Every two people with units in common, by name: for talking about the guideline, not for ranking anybody."""
+    common: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
+    for unit in units:
+        for first, second in combinations(sorted(unit.said), 2):
+            common[first, second].append((unit.said[first], unit.said[second]))
+    return [
+        Together(
+            first,
+            second,
+            wilson(sum(scale.same(one, other) for one, other in pairs), len(pairs)),
+            _kappa(scale, pairs),
+        )
+        for (first, second), pairs in sorted(common.items())
+    ]
+
+
+def _kappa(scale: Scale, pairs: Sequence[tuple[str, str]]) -> Estimate:
+    if scale.kind in ("interval", "multilabel"):
+        return Estimate.undefined("not_for_this_scale", n=len(pairs))
+    code = {value: place for place, value in enumerate(scale.values)}
+    known = [(code[one], code[other]) for one, other in pairs if one in code and other in code]
+    firsts, seconds = [one for one, _ in known], [other for _, other in known]
+    table = ConfusionTable.from_pairs(firsts, seconds, len(scale.values), categories=scale.values)
+    return estimate("kappa", table)
+
+
+def _over_time(scale: Scale, units: Sequence[_Unit]) -> tuple[str, list[Period]]:
+    """Alpha by the day or week of a unit's last label, with the newest guideline that was read for it."""
+    dated = [(unit.at.date(), unit) for unit in units if unit.at is not None]
+    if not dated:
+        return "week", []
+    days = [day for day, _ in dated]
+    period = "day" if (max(days) - min(days)).days < DAILY else "week"
+    groups: dict[date, list[_Unit]] = defaultdict(list)
+    for day, unit in dated:
+        groups[day if period == "day" else day - timedelta(days=day.weekday())].append(unit)
+    return period, [
+        Period(
+            start,
+            len(found),
+            _alpha(scale, found),
+            max((unit.guideline for unit in found if unit.guideline is not None), default=None),
+        )
+        for start, found in sorted(groups.items())
+        if len(found) >= FEWEST
+    ]

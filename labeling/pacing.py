@@ -1,0 +1,77 @@
+"""How fast a queue is labelled, from its own answers, and when it will be done if that goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from statistics import median
+
+from labeling.models import Queue, Submission
+from labeling.queries import PACE_LIMIT
+from labeling.queues import Progress
+
+WINDOW = timedelta(days=7)
+HOURS = 24
+FEWEST = 5
+"""Fewer answers than these say nothing about a pace."""
+MOST = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Answers of the last 24 hours by hour (oldest first), the median active seconds of one, and what is left by both.
+
+    `work_left` is active time of people, `done_at` the day and hour on which the last label comes at the rate of the last
+    seven days; both are None while there are too few answers to tell, and when nothing is left.
+    """
+
+    hours: tuple[int, ...]
+    seconds: float | None
+    work_left: timedelta | None
+    a_day: float | None
+    done_at: datetime | None
+
+    @property
+    def today(self) -> int:
+        return sum(self.hours)
+
+    @property
+    def busiest(self) -> int:
+        return max(self.hours, default=0)
+
+
+def read(queue: Queue, *, progress: Progress, now: datetime) -> Pace:
+    """One query over the queue's answers of the last seven days; checks are time spent too, but not labels that come in."""
+    acts = Submission.objects.filter(
+        slot__queue=queue, kind=Submission.Kind.ANSWER, undone_at__isnull=True, created_at__gt=now - WINDOW
+    ).order_by("-created_at")
+    rows = list(acts.values_list("created_at", "seconds", "item_id")[:MOST])
+    given = [at for at, _, item in rows if item is not None]
+    timed = [seconds for _, seconds, _ in rows if seconds and seconds < PACE_LIMIT]
+    left = progress.wanted - progress.done
+    seconds = median(timed) if len(timed) >= FEWEST else None
+    a_day = _a_day(given, now)
+    return Pace(
+        hours=_by_hour([at for at, _, _ in rows], now),
+        seconds=seconds,
+        work_left=None if seconds is None or not left else timedelta(seconds=seconds * left),
+        a_day=a_day,
+        done_at=None if a_day is None or not left else now + timedelta(days=left / a_day),
+    )
+
+
+def _a_day(given: Sequence[datetime], now: datetime) -> float | None:
+    """Labels a day since the first one of the window, nights included; at least an hour is looked at."""
+    if len(given) < FEWEST:
+        return None
+    return len(given) / (max(now - given[-1], timedelta(hours=1)) / timedelta(days=1))
+
+
+def _by_hour(at: Sequence[datetime], now: datetime) -> tuple[int, ...]:
+    counts = [0] * HOURS
+    for moment in at:
+        ago = int((now - moment) / timedelta(hours=1))
+        if 0 <= ago < HOURS:
+            counts[HOURS - 1 - ago] += 1
+    return tuple(counts)
