@@ -20,7 +20,7 @@ from labeling.access import person, role_required
 from labeling.errors import Refused
 from labeling.models import WHOLE, DatasetVersion, KnownItem, Queue, User
 
-KNOWN_SHOWN = 500
+KNOWN_SHOWN = 200
 
 
 @role_required("engineer")
@@ -149,10 +149,10 @@ def known(request: HttpRequest, slug: str) -> HttpResponse:
             "turn": None if one.turn == WHOLE else one.turn,
             "answers": [(answer.signal.title, answer.row.value, answer.row.decided_by) for answer in one.answers.all()],
         }
-        for one in items.order_by("id")[:KNOWN_SHOWN]
+        for one in items.order_by("explanation", "id")[:KNOWN_SHOWN]
     ]
-    unexplained = queue.known_items.filter(explanation="").count()
-    return render(request, "calibration/queue_known.html", {"queue": queue, "rows": rows, "unexplained": unexplained})
+    counts = {"total": queue.known_items.count(), "unexplained": queue.known_items.filter(explanation="").count()}
+    return render(request, "calibration/queue_known.html", {"queue": queue, "rows": rows} | counts)
 
 
 @role_required("reviewer")

@@ -58,11 +58,12 @@ def finished(queue_id: int) -> None:
     if not Subscription.objects.filter(active=True).exists() or _open_slots(queue_id):
         return
     queue = Queue.objects.get(id=queue_id)
-    labelled = queue.slots.filter(state=Slot.State.DONE).count()
+    slots = queue.slots.filter(item__isnull=False)  # checks are nobody's waiting
+    labelled = slots.filter(state=Slot.State.DONE).count()
     if labelled:
         announce(
             event=Event.QUEUE_DONE,
-            key=f"{queue.id}:{queue.slots.count()}",  # a queue that is topped up can be done again
+            key=f"{queue.id}:{slots.count()}",  # a queue that is topped up can be done again
             sentence=f"{queue.title} is done: {labelled} answers.",
             address=f"/queues/{queue.slug}/",
             queue=queue.slug,
@@ -77,4 +78,5 @@ def sweep_queues() -> None:
 
 
 def _open_slots(queue_id: int) -> bool:
-    return Slot.objects.filter(queue=queue_id, state__in=[Slot.State.FREE, Slot.State.LEASED]).exists()
+    open_ones = Slot.objects.filter(queue=queue_id, state__in=[Slot.State.FREE, Slot.State.LEASED])
+    return open_ones.filter(item__isnull=False).exists()
