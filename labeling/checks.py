@@ -209,7 +209,7 @@ def know(
 ) -> int:
     """Let `queue` ask what is known from frozen gold, for its own signals; returns how many known items it has now.
 
-    Units that the queue itself asks are left out. Of each unit the newest named version counts. `most` takes so many, in
+    Units that the queue itself asks are left out, and those of channels that it does not ask. Of each unit the newest named version counts. `most` takes so many, in
     the order of the gold. Explanations come from the notes of reviewers, where they ruled with one.
     """
     queue = Queue.objects.select_for_update().get(id=queue.id)
@@ -228,7 +228,10 @@ def know(
 
 def _know_version(queue: Queue, version: DatasetVersion, most: int | None) -> None:
     drawn = Item.objects.filter(queue=queue, conversation=OuterRef("conversation"), turn=OuterRef("turn"))
-    rows = GoldRow.objects.filter(~Exists(drawn), version=version, value__isnull=False).order_by("position")
+    # A call among chats would be known for a check at first sight.
+    channels = set(queue.items.order_by().values_list("conversation__channel", flat=True).distinct())
+    rows = GoldRow.objects.filter(~Exists(drawn), version=version, value__isnull=False, channel__in=channels)
+    rows = rows.order_by("position")
     chosen = list(rows.only("id", "conversation_id", "turn")[: POOL if most is None else most])
     there = {(one.conversation_id, one.turn): one for one in queue.known_items.all()}
     fresh = [

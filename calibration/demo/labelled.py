@@ -6,14 +6,16 @@ Written in bulk, since the demo has thousands of them; the rows are the same tha
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import numpy as np
 from django.db import transaction
 
 from calibration.demo.world import Touchpoint, labelled_by
-from labeling.models import Guideline, Label, Queue, Ruling, Signal, Slot, Submission, User
+from labeling.models import CheckAnswer, Guideline, KnownAnswer, Label, Queue, Ruling, Signal, Slot, Submission, User
+
+REPEATS, KNOWN = 60, 50
 
 
 @transaction.atomic
@@ -89,6 +91,54 @@ def _label(
         guideline=guideline,
         labeled_at=at,
     )
+
+
+@transaction.atomic
+def check(
+    *, queue: Queue, points: Mapping[str, Touchpoint], people: Sequence[User], rng: np.random.Generator, until: datetime
+) -> int:
+    """Hidden repeats and gold checks of a queue's past: each of `people` is asked again REPEATS of their items and KNOWN of
+    the known items that they have not labelled; returns the number of answers."""
+    signal = queue.queue_signals.select_related("signal")[0].signal
+    values = [category.value for category in signal.categories.all()]
+    answers: list[CheckAnswer] = []
+    for annotator in people:
+        for slot, first, known in _checks_of(queue, annotator, rng):
+            point = points[slot.unit.conversation.external_id]
+            at = min(_when(point, rng) + timedelta(days=1), until)
+            act = _submission(slot, annotator, at, rng)
+            answers.append(
+                CheckAnswer(
+                    submission=act,
+                    slot=slot,
+                    annotator=annotator,
+                    signal=signal,
+                    value=labelled_by(annotator.username, point.truth(signal.slug), values, rng),
+                    seconds=act.seconds,
+                    first=first,
+                    known=known,
+                    answered_at=at,
+                )
+            )
+    Slot.objects.bulk_create((one.slot for one in answers), batch_size=500)
+    Submission.objects.bulk_create([one.submission for one in answers], batch_size=500)
+    CheckAnswer.objects.bulk_create(answers, batch_size=500)
+    return len(answers)
+
+
+def _checks_of(
+    queue: Queue, annotator: User, rng: np.random.Generator
+) -> Iterator[tuple[Slot, Label | None, KnownAnswer | None]]:
+    own = Label.objects.filter(annotator=annotator, superseded_at__isnull=True)
+    firsts = list(own.filter(item__queue=queue).select_related("item__conversation").order_by("id"))
+    for at in rng.permutation(len(firsts))[:REPEATS]:
+        first = firsts[at]
+        yield Slot(queue=queue, annotator=annotator, state=Slot.State.DONE, asks_again=first.item), first, None
+    fresh = KnownAnswer.objects.filter(known_item__queue=queue).select_related("known_item__conversation")
+    knowns = list(fresh.exclude(known_item__conversation__in=own.values("conversation")).order_by("id"))
+    for at in rng.permutation(len(knowns))[:KNOWN]:
+        known = knowns[at]
+        yield Slot(queue=queue, annotator=annotator, state=Slot.State.DONE, known_item=known.known_item), None, known
 
 
 @transaction.atomic

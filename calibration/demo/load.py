@@ -14,6 +14,7 @@ from calibration.demo import labelled, world
 from calibration.demo.world import SimulatedVersion, Touchpoint
 from calibration.models import ClassifierVersion
 from labeling import gold, signals
+from labeling import queues as verbs
 from labeling.formats.jsonl import Record
 from labeling.frames import Frame
 from labeling.ingest import conversations
@@ -124,6 +125,7 @@ def load(demo: Demo) -> None:
     demo.say(f"{loaded.created} predictions of simulated judges")
     _run_lexicons(demo)
     _calibrations(demo)
+    _checks(demo)
     _weekly_labels(demo)
     _open_queues(demo)
 
@@ -238,6 +240,17 @@ def _draw(
     )
 
 
+def _checks(demo: Demo) -> None:
+    """What was asked again and checked while the second gold of sentiment was labelled: what the people's pages rest on."""
+    queue = Queue.objects.get(slug="sentiment-after")
+    first = DatasetVersion.objects.get(dataset__slug="gold-sentiment", number=1)
+    shares = {"repeat_share": 0.12, "gold_share": 0.1}
+    verbs.change(queue=queue, gold=[first], settings=shares)
+    rng = np.random.default_rng(demo.seed + 2)
+    given = labelled.check(queue=queue, points=demo.points, people=demo.annotators(), rng=rng, until=demo.end)
+    demo.say(f"{given} hidden repeats and gold checks, by which people's pages tell how steady they are")
+
+
 def _weekly_labels(demo: Demo) -> None:
     """A few labels of every week since, as a team in operation gives them: what the drift monitors watch."""
     signal = Signal.objects.get(slug="sentiment")
@@ -262,4 +275,8 @@ def _open_queues(demo: Demo) -> None:
         queue=calls, points=demo.points, people=demo.annotators()[2:], rng=demo.rng, until=demo.end, share=0.3
     )
     Queue.objects.filter(id=calls.id).update(priority=1)
+    verbs.change(queue=calls, settings={"overlap_most": 3, "repeat_share": 0.08})
+    newest = DatasetVersion.objects.filter(dataset__slug="gold-sentiment").order_by("-number")[0]
+    mixed = {"repeat_share": 0.08, "gold_share": 0.08}
+    verbs.change(queue=chats, gold=[newest], settings=mixed)
     demo.say(f"{calls.items.count() + chats.items.count()} items wait in two open queues")
