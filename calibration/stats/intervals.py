@@ -17,6 +17,7 @@ from scipy import special
 
 from calibration.stats.agreement import CELLS, Measure, Parts, accuracy
 from calibration.stats.estimate import Estimate, StatisticsError
+from calibration.stats.strata import Strata
 from calibration.stats.tables import Array, ConfusionTable, Flags, StratifiedTable
 
 Variance = Callable[[Parts], Array]
@@ -25,6 +26,7 @@ WILSON = "wilson"
 TRANSFERRED = "transferred wilson"
 GRADED = "transferred wilson, half a miss"
 STRATIFIED = "stratified, transferred wilson"
+BY_STRATA = "by strata"
 # Below this relative difference weights count as equal: the noise of summing them in another order.
 EQUAL_WEIGHTS = 1e-9
 # A disagreement this small is the rounding of one that is none.
@@ -211,30 +213,56 @@ def weights_differ(cells: Stack) -> Flags:
 
 
 def transferred_wilson(
-    measure: Measure, cells: Stack, confidence: float, floor: float = -1.0, *, graded: bool = False
+    measure: Measure,
+    cells: Stack,
+    confidence: float,
+    floor: float = -1.0,
+    *,
+    graded: bool = False,
+    strata: Strata | None = None,
 ) -> Limits:
     """The transferred Wilson interval of one statistic for a whole stack of tables.
 
     Where disagreement is `graded`, one far miss weighs as much as many near ones, and a sample without any says little
-    about them: half a miss in all, anywhere off the diagonal, must be allowed for.
+    about them: half a miss in all, anywhere off the diagonal, must be allowed for. `strata` are those that the labels
+    were drawn by, if any: they narrow the interval as far as they explain who errs.
     """
     parts = measure(cells.shares, cells.labels)
-    variance = with_replacement(cells)(parts)
-    critical = t_quantile(confidence, cells.labels - 1)
+    variance = spread(cells, cells, strata)(parts)
+    critical = t_quantile(confidence, freedom(cells, strata))
     low, high = carried_back(parts, variance, cells.kish, critical)
-    high = np.maximum(high, _moved(measure, one_more_hit(cells), critical)[1])
+    high = np.maximum(high, _moved(measure, one_more_hit(cells), cells, strata, critical)[1])
     if graded:
-        low = np.minimum(low, _moved(measure, half_a_miss(cells, in_all=True), critical)[0])
+        low = np.minimum(low, _moved(measure, half_a_miss(cells, in_all=True), cells, strata, critical)[0])
     unequal = weights_differ(cells)
     if unequal.any():
-        low = np.where(unequal, np.minimum(low, _moved(measure, half_a_miss(cells), critical)[0]), low)
+        missed = _moved(measure, half_a_miss(cells), cells, strata, critical)[0]
+        low = np.where(unequal, np.minimum(low, missed), low)
     return bounded(parts, low, high, variance, cells.labels, floor)
 
 
-def _moved(measure: Measure, cells: Stack, critical: Array) -> tuple[Array, Array]:
+def spread(moved: Stack, seen: Stack, strata: Strata | None) -> Variance:
+    """The variance by the design: of strata, to which pseudo-labels add their own squared influence, or of none."""
+    if strata is None:
+        return with_replacement(moved)
+    weight = np.where(moved.weight > 0, moved.weight, 1.0)
+
+    def variance(parts: Parts) -> Array:
+        added = ((moved.s2 - seen.s2) * parts.influence**2).sum(CELLS) / weight**2
+        return np.asarray(strata.variance(parts) + added)
+
+    return variance
+
+
+def freedom(cells: Stack, strata: Strata | None) -> Array:
+    """Degrees of freedom of the variance of each table."""
+    return np.asarray(cells.labels - 1 if strata is None else strata.freedom(len(cells.labels)))
+
+
+def _moved(measure: Measure, cells: Stack, seen: Stack, strata: Strata | None, critical: Array) -> tuple[Array, Array]:
     """The limits with pseudo-labels added; without effect where they leave the statistic undefined."""
     parts = measure(cells.shares, cells.labels)
-    variance = with_replacement(cells)(parts)
+    variance = spread(cells, seen, strata)(parts)
     low, high = carried_back(parts, variance, cells.kish, critical)
     return np.where(parts.defined, low, np.inf), np.where(parts.defined, high, -np.inf)
 
@@ -250,10 +278,11 @@ def bounded(parts: Parts, low: Array, high: Array, variance: Array, labels: Arra
     return Limits(parts.value, low, high, variance, parts.defined)
 
 
-def estimates(limits: Limits, cells: Stack, confidence: float, method: str = TRANSFERRED) -> list[Estimate]:
-    """One estimate for each table of a stack [S, K, K]."""
-    labels, kish = cells.labels, np.where(cells.labels > 0, cells.kish, 0.0)
-    kish = np.where(weights_differ(cells), kish, labels)
+def estimates(
+    limits: Limits, cells: Stack, confidence: float, method: str = TRANSFERRED, sizes: Array | None = None
+) -> list[Estimate]:
+    """One estimate for each table of a stack [S, K, K]; `sizes` are their effective sizes, Kish's without them."""
+    labels, kish = cells.labels, effective_sizes(cells, None) if sizes is None else sizes
     errors = np.sqrt(limits.variance)
     columns = zip(
         *(a.tolist() for a in (limits.value, limits.low, limits.high, labels, kish, errors, limits.defined)),
@@ -265,6 +294,16 @@ def estimates(limits: Limits, cells: Stack, confidence: float, method: str = TRA
         else Estimate.undefined("no_items" if n == 0 else "one_category", n=int(n))
         for value, low, high, n, effective, error, defined in columns
     ]
+
+
+def effective_sizes(cells: Stack, strata: Strata | None) -> Array:
+    """The even sample that would carry each table's evidence: Kish's number, with strata that of accuracy's variance."""
+    kish = np.where(weights_differ(cells), cells.kish, cells.labels)
+    kish = np.where(cells.labels > 0, kish, 0.0)
+    if strata is None:
+        return np.asarray(kish)
+    parts = accuracy()(cells.shares, cells.labels)
+    return np.where(cells.labels > 0, effective_size(parts, strata.variance(parts), kish), 0.0)
 
 
 def interval(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from calibration.stats import agreement, categories, intervals
 from calibration.stats.categories import CategoryEstimates
 from calibration.stats.estimate import Estimate, StatisticsError
+from calibration.stats.strata import Strata
 from calibration.stats.tables import ConfusionTable, StratifiedTable
 
 STATISTICS = ("accuracy", "kappa", "weighted_kappa", "alpha", "ac1", "mcc", "macro_f1")
@@ -85,22 +86,33 @@ def estimate_all(
     scale: str = "nominal",
     scores: Sequence[float] | None = None,
     confidence: float = 0.95,
+    strata: Strata | None = None,
 ) -> list[Estimate]:
-    """One statistic of every table, computed at once."""
+    """One statistic of every table, computed at once; `strata` are those that their labels were drawn by."""
     if not tables:
         return []
-    return _of_stack(statistic, intervals.stack(list(tables)), scale, scores, confidence)
+    return _of_stack(statistic, intervals.stack(list(tables)), scale, scores, confidence, strata)
 
 
 def _of_stack(
-    statistic: str, cells: intervals.Stack, scale: str, scores: Sequence[float] | None, confidence: float
+    statistic: str,
+    cells: intervals.Stack,
+    scale: str,
+    scores: Sequence[float] | None,
+    confidence: float,
+    strata: Strata | None,
 ) -> list[Estimate]:
-    if statistic == "accuracy":
+    if statistic == "accuracy" and strata is None:
         return categories.accuracy_estimates(cells, confidence)
     size = cells.n.shape[-1]
     chosen, graded = measure(statistic, size, scale=scale, scores=scores), is_graded(statistic, size, scale)
-    limits = intervals.transferred_wilson(chosen, cells, confidence, _floor(statistic), graded=graded)
-    return intervals.estimates(limits, cells, confidence, intervals.GRADED if graded else intervals.TRANSFERRED)
+    floor = _floor(statistic)
+    limits = intervals.transferred_wilson(chosen, cells, confidence, floor, graded=graded, strata=strata)
+    method = intervals.GRADED if graded else intervals.TRANSFERRED
+    if strata is None:
+        return intervals.estimates(limits, cells, confidence, method)
+    sizes = intervals.effective_sizes(cells, strata)
+    return intervals.estimates(limits, cells, confidence, f"{intervals.BY_STRATA}, {method}", sizes)
 
 
 def is_graded(statistic: str, size: int, scale: str) -> bool:
@@ -120,24 +132,27 @@ def summarise_all(
     scores: Sequence[float] | None = None,
     statistics: Sequence[str] = STATISTICS,
     confidence: float = 0.95,
+    strata: Strata | None = None,
 ) -> list[Summary]:
     """The summary of every table of a report, computed at once.
 
-    Weighted kappa needs an order: it is left out of nominal and multilabel signals.
+    Weighted kappa needs an order: it is left out of nominal and multilabel signals. `strata` are those that the labels
+    were drawn by; shares, precision, recall and F1 do not use them and are a little wide then.
     """
     if not tables:
         return []
     wanted = [name for name in statistics if name != "weighted_kappa" or scale in RANKED]
     cells = intervals.stack(list(tables))
-    columns = {name: _of_stack(name, cells, scale, scores, confidence) for name in wanted}
+    columns = {name: _of_stack(name, cells, scale, scores, confidence, strata) for name in wanted}
     by_category = categories.per_category(cells, tables[0].categories, confidence)
+    sizes = None if strata is None else intervals.effective_sizes(cells, strata).tolist()
     return [
         Summary(
             estimates={name: columns[name][i] for name in wanted},
             per_category=by_category[i],
             baseline=_baseline(by_category[i]),
             n=table.total,
-            effective_n=table.effective_n,
+            effective_n=table.effective_n if sizes is None else sizes[i],
             population=table.population,
         )
         for i, table in enumerate(tables)

@@ -14,6 +14,7 @@ from calibration.stats.agreement import Measure
 from calibration.stats.estimate import Estimate, StatisticsError
 from calibration.stats.intervals import Stack
 from calibration.stats.multiplicity import benjamini_hochberg
+from calibration.stats.strata import Strata
 from calibration.stats.summary import estimate_all, is_graded, measure
 from calibration.stats.tables import Array, ConfusionTable
 
@@ -130,25 +131,32 @@ def _error(found: Estimate) -> float | None:
     return None if half is None else half / intervals.normal_quantile(found.confidence)
 
 
-def trust_p(statistic: str, chosen: Measure, cells: Stack, bar: float, *, graded: bool = False) -> Array:
+def trust_p(
+    statistic: str,
+    chosen: Measure,
+    cells: Stack,
+    bar: float,
+    *,
+    graded: bool = False,
+    strata: Strata | None = None,
+) -> Array:
     """One-sided p of "at most the bar" for each table, matching the lower limits of `estimate_all` at any confidence."""
-    freedom = cells.labels - 1
-    p = _score_p(chosen, cells, bar, freedom)
+
+    def score_p(moved: Stack) -> Array:
+        parts = chosen(moved.shares, moved.labels)
+        size = intervals.effective_size(parts, intervals.spread(moved, cells, strata)(parts), moved.kish)
+        return intervals.clearing_p(parts, size, intervals.freedom(cells, strata), bar)
+
+    p = score_p(cells)
     if graded:
-        p = np.maximum(p, _score_p(chosen, intervals.half_a_miss(cells, in_all=True), bar, freedom))
+        p = np.maximum(p, score_p(intervals.half_a_miss(cells, in_all=True)))
     unequal = intervals.weights_differ(cells)
     if unequal.any():
-        p = np.where(unequal, np.maximum(p, _score_p(chosen, intervals.half_a_miss(cells), bar, freedom)), p)
-    if statistic == "accuracy":
-        parts, even = chosen(cells.shares, cells.labels), np.full(freedom.shape, np.inf)
+        p = np.where(unequal, np.maximum(p, score_p(intervals.half_a_miss(cells))), p)
+    if statistic == "accuracy" and strata is None:
+        parts, even = chosen(cells.shares, cells.labels), np.full(p.shape, np.inf)
         p = np.where(unequal, p, intervals.clearing_p(parts, cells.labels, even, bar))
     return np.where(cells.labels > 1, p, 1.0)
-
-
-def _score_p(chosen: Measure, cells: Stack, bar: float, freedom: Array) -> Array:
-    parts = chosen(cells.shares, cells.labels)
-    size = intervals.effective_size(parts, intervals.with_replacement(cells)(parts), cells.kish)
-    return intervals.clearing_p(parts, size, freedom, bar)
 
 
 def verdicts(
@@ -159,6 +167,7 @@ def verdicts(
     scale: str = "nominal",
     scores: Sequence[float] | None = None,
     confidence: float = PLANNED_CONFIDENCE,
+    strata: Strata | None = None,
 ) -> list[Verdict]:
     """The verdicts on all slices of a report; with more than one, trust needs Benjamini-Hochberg as well.
 
@@ -166,10 +175,11 @@ def verdicts(
     """
     if not tables:
         return []
-    found = estimate_all(statistic, tables, scale=scale, scores=scores, confidence=confidence)
+    found = estimate_all(statistic, tables, scale=scale, scores=scores, confidence=confidence, strata=strata)
     chosen = measure(statistic, tables[0].size, scale=scale, scores=scores)
     graded = is_graded(statistic, tables[0].size, scale)
-    p_values = trust_p(statistic, chosen, intervals.stack(list(tables)), bar, graded=graded).tolist()
+    cells = intervals.stack(list(tables))
+    p_values = trust_p(statistic, chosen, cells, bar, graded=graded, strata=strata).tolist()
     minorities = [minority(table) for table in tables]
     fewest = FEWEST_ITEMS_OF.get(statistic, FEWEST_ITEMS)
     tested = [
