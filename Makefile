@@ -3,7 +3,7 @@ PYTHON ?= python3
 PORT ?= 8000
 BIN := .venv/bin
 
-.PHONY: run test check bench setup setup-dev coverage-sim format
+.PHONY: run test check bench setup setup-dev coverage-sim stats-coverage format
 
 setup: .venv/.ready
 setup-dev: .venv/.ready-dev
@@ -41,5 +41,12 @@ format: setup-dev
 bench: setup-dev
 	@$(BIN)/python -m bench
 
+# The tables of docs/statistics.md, about half an hour; each part also by itself, see the modules.
 coverage-sim: setup-dev
 	@$(BIN)/python -m bench.coverage_sim
+	@$(BIN)/python -m bench.designs_sim --write
+	@$(BIN)/python -m bench.verdict_sim --write
+
+# Every branch of the statistics, by their own tests.
+stats-coverage: setup-dev
+	@$(BIN)/python -m pytest tests/stats tests/labeling/test_design.py tests/labeling/test_dawid_skene.py -q -n 0 --cov=calibration.stats --cov=labeling.design --cov=labeling.dawid_skene --cov-branch --cov-report=term-missing --cov-fail-under=100

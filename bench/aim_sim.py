@@ -27,13 +27,12 @@ from calibration.stats.intervals import Stack
 from calibration.stats.multiplicity import benjamini_hochberg
 from calibration.stats.strata import Strata
 from calibration.stats.summary import measure
-from labeling.design import Scored, allocate, confidence_strata
+from labeling.design import FIRST_LOOK, GROWTH, Scored, allocate, confidence_strata, next_round
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
-SLICES, BAR, MOST, FIRST = 12, 0.6, 4000, 50
-GROWTH, LEAST_ROUND = 0.4, 20
+SLICES, BAR, MOST = 12, 0.6, 4000
 POOL, SLICE = 150, 8000
 
 
@@ -140,7 +139,7 @@ def judged(sampled: list[Sampled], *, confidence: float) -> tuple[list[str], int
     shares = cells.shares
     largest = (shares.sum(-1) + shares.sum(-2)).argmax(-1)
     minority = cells.labels - np.take_along_axis(cells.n.sum(-1), largest[:, None], 1)[:, 0]
-    adjusted = benjamini_hochberg(p.tolist()).adjusted
+    adjusted = benjamini_hochberg(verdicts.looked_again(p.tolist(), confidence)).adjusted
     words = []
     for h in range(len(sampled)):
         found = Estimate(float(limits.value[h]), float(limits.low[h]), float(limits.high[h]), n=sampled[h].labels)
@@ -182,7 +181,7 @@ def aimed(slices: list[Slice], rng: np.random.Generator, *, stratified: bool) ->
     """Rounds that label the open slices only."""
     sampled = [Sampled(one, rng, stratified=stratified) for one in slices]
     for one in sampled:
-        one.grow(FIRST)
+        one.grow(FIRST_LOOK)
     words, held = [verdicts.UNPROVEN] * len(slices), [True] * len(slices)
     while True:
         now, limits = judged(sampled, confidence=verdicts.GROWN_CONFIDENCE)
@@ -192,15 +191,16 @@ def aimed(slices: list[Slice], rng: np.random.Generator, *, stratified: bool) ->
         open_ = [h for h, word in enumerate(words) if word == verdicts.UNPROVEN and sampled[h].labels < MOST]
         if not open_:
             return Outcome(sum(one.labels for one in sampled), words, held)
+        more = next_round({str(h): sampled[h].labels for h in open_}, unsettled=map(str, open_))
         for h in open_:
-            sampled[h].grow(min(max(sampled[h].labels + LEAST_ROUND, round(sampled[h].labels * (1 + GROWTH))), MOST))
+            sampled[h].grow(min(sampled[h].labels + more[str(h)], MOST))
 
 
 def random_labels(slices: list[Slice], shares: Floats, rng: np.random.Generator) -> Outcome:
     """Labels of whatever comes, in rounds that grow alike, until the last slice has its verdict."""
     sampled = [Sampled(one, rng, stratified=False) for one in slices]
     words, held = [verdicts.UNPROVEN] * len(slices), [True] * len(slices)
-    total = float(FIRST * len(slices))
+    total = float(FIRST_LOOK * len(slices))
     while True:
         for one, share in zip(sampled, shares, strict=True):
             one.grow(max(round(total * share), one.labels))
@@ -209,7 +209,9 @@ def random_labels(slices: list[Slice], shares: Floats, rng: np.random.Generator)
             if words[h] == verdicts.UNPROVEN:
                 words[h], held[h] = word, bool(limits.low[h] <= slices[h].kappa <= limits.high[h])
         open_ = [h for h, word in enumerate(words) if word == verdicts.UNPROVEN]
-        if not open_ or (max(sampled[h].labels for h in open_) >= MOST and min(sampled[h].labels for h in open_) >= MOST):
+        if not open_ or (
+            max(sampled[h].labels for h in open_) >= MOST and min(sampled[h].labels for h in open_) >= MOST
+        ):
             return Outcome(total, words, held)
         total *= 1 + GROWTH
 
@@ -251,6 +253,7 @@ def table(count: int) -> Iterator[str]:
         "confidence", "aimed: median", "90 % of worlds below", "aimed, by confidence: median", "90 % of worlds below",
         "labels: random / aimed / by confidence", "wrong verdicts", "open at 4,000", "99 % interval at the verdict holds",
     )  # fmt: skip
+    everything: list[tuple[float, float]] = []
     for name, sharpness in (("dull", 0.5), ("middling", 1.2), ("sharp", 2.5)):
         ratios: list[tuple[float, float]] = []
         labels, mistakes, open_, held = [], np.zeros(3, int), np.zeros(3, int), np.zeros(3)
@@ -264,6 +267,7 @@ def table(count: int) -> Iterator[str]:
             mistakes += [wrong(one, slices) for one in found]
             open_ += [one.words.count(verdicts.UNPROVEN) for one in found]
             held += [float(np.mean(one.held)) for one in found]
+        everything += ratios
         first, second = np.array(ratios).T
         yield line(
             name, float(np.median(first)), float(np.quantile(first, 0.9)), float(np.median(second)),
@@ -272,6 +276,9 @@ def table(count: int) -> Iterator[str]:
             " / ".join(f"{value / count / SLICES:.3f}" for value in open_),
             " / ".join(f"{value / count:.3f}" for value in held),
         )  # fmt: skip
+    first, second = np.array(everything).T
+    total = [float(np.quantile(one, level)) for one in (first, second) for level in (0.5, 0.9)]
+    yield line("all", *total, "", "", "", "")
 
 
 def main() -> None:

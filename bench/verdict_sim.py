@@ -124,7 +124,7 @@ def drawn(world: World, rng: np.random.Generator, reports: int) -> Stack:
     rates = np.ones((world.size, world.size))
     rates[:, 1:] = world.over
     for place, (n, kappa) in enumerate(zip(world.labels, world.kappas, strict=True)):
-        cells = (population(world.size, kappa, world.skewed) * rates).ravel()
+        cells = (population(world.size, kappa, 0.9 * world.skewed) * rates).ravel()
         counts[:, place] = rng.multinomial(n, cells / cells.sum(), size=reports).reshape(counts[:, place].shape)
     flat = counts.reshape(-1, world.size, world.size)
     return even(flat) if world.over == 1 else Stack(flat, flat / rates, flat / rates**2)

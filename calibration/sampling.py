@@ -106,14 +106,19 @@ def prepare(*, signals: Sequence[Signal], aim: Aim, frame: Frame) -> tuple[Frame
 
 def top_up(*, queue: Queue, size: int, seed: int | None = None) -> int:
     """More items for a queue whatever its strategy, drawn from the same strata as before."""
+    return sampling.top_up(queue=queue, size=size, seed=seed, planner=planner_of(queue))
+
+
+def planner_of(queue: Queue) -> sampling.Planner:
+    """The planner that a queue was drawn with."""
     if queue.strategy not in PREDICTED:
-        return sampling.top_up(queue=queue, size=size, seed=seed)
+        allocation = queue.design.get("allocation", "proportional")
+        return sampling.plan_for(queue.strategy, by=queue.by, allocation=allocation)
     signals = [row.signal for row in queue.queue_signals.select_related("signal")]
     basis = queue.design.get("basis", {})
     flags = tuple(DriftFlag.objects.filter(id__in=basis.get("flags", [])).select_related("version__classifier"))
     aim = Aim(strategy=queue.strategy, classifiers=tuple(basis.get("versions", [])), flags=flags)
-    _, planner = prepare(signals=signals, aim=aim, frame=Frame.from_dict(queue.design.get("frame", {})))
-    return sampling.top_up(queue=queue, size=size, seed=seed, planner=planner)
+    return prepare(signals=signals, aim=aim, frame=Frame.from_dict(queue.design.get("frame", {})))[1]
 
 
 def unlabelled(signal: Signal, planner: sampling.Planner, nothing: str) -> sampling.Planner:
@@ -202,10 +207,15 @@ def since_flags(frame: Frame, flags: Sequence[DriftFlag]) -> Frame:
 
 
 def uncertainty_plan(units: Sequence[FrameUnit], *, version: ClassifierVersion) -> sampling.Plan:
-    """Strata of prediction × confidence band, most labels where the version is unsure and an error costs most."""
+    """Strata of prediction × confidence band, most labels where the version is unsure and an error costs most.
+
+    Where the frame has strata of its own, such as channels, they are told apart first.
+    """
     said = answers(version, units)
     basis = {"versions": [str(version)]}
-    return _confidence_plan([unit for unit in units if unit.key in said], said, within={}, basis=basis, version=version)
+    scored = [unit for unit in units if unit.key in said]
+    within = {unit.key: unit.stratum for unit in scored}
+    return _confidence_plan(scored, said, within=within, basis=basis, version=version)
 
 
 def disagreement_plan(units: Sequence[FrameUnit], *, versions: Sequence[ClassifierVersion]) -> sampling.Plan:

@@ -28,6 +28,8 @@ CONFIDENCE_EDGES = (0.5, 0.75, 0.9, 0.97)
 LEAST_ERROR = 0.005
 """A band in which the classifier claims to be (nearly) never wrong is planned as if it erred this often."""
 CERTAIN = 1 - 1e-9
+FIRST_LOOK, LEAST_ROUND, GROWTH = 50, 20, 0.4
+"""Labels at which a slice is first judged, and by how much it grows from look to look while its verdict is open."""
 
 
 class DesignError(ValueError):
@@ -188,6 +190,21 @@ def top_up(
         picks += [Pick(free[index].key, stratum, pooled[stratum] / len(members)) for index in chosen]
         revised += _revised(old, earlier, population=len(members), pooled=pooled[stratum])
     return Draw(picks=_ordered(picks), strata=_plans(frame, picks), revised=_ordered(revised))
+
+
+def next_round(labels: Mapping[str, int], *, unsettled: Iterable[str]) -> dict[str, int]:
+    """How many labels each slice gets before the next look: none where its verdict is settled.
+
+    Looks come at sizes that grow by two fifths, at least by 20: few enough that looking again costs little certainty,
+    and never much more than a verdict takes.
+    """
+    sizes = {}
+    for name in unsettled:
+        n = labels[name]
+        if n < 0:
+            raise DesignError("a slice has no label or some, not fewer")
+        sizes[name] = FIRST_LOOK - n if n < FIRST_LOOK else max(LEAST_ROUND, round(n * GROWTH))
+    return sizes
 
 
 def inclusion_probabilities(measures: Floats, size: int) -> Floats:

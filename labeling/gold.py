@@ -330,8 +330,22 @@ def _card(
             }
             for queue in queues
         ],
+        "design": _design(gathered),
         "changes": None if parent is None else _changes(parent, version),
     }
+
+
+def _design(gathered: Mapping[Unit, _Gathered]) -> dict[str, Any] | None:
+    """The queue and the strata, with the units of each, where all of the gold is one sample that was drawn by strata."""
+    drawn = {queue for found in gathered.values() for queue in found.strata}
+    if len(drawn) != 1 or any(len(found.strata) != 1 for found in gathered.values()):
+        return None
+    queue = Queue.objects.get(id=drawn.pop())
+    records = [queue.design, *queue.design.get("top_ups", [])]
+    if any(record.get("drawn_as") != "stratified" for record in records):
+        return None
+    units = {row["name"]: row["population"] for record in records for row in record["strata"]}
+    return {"queue": queue.slug, "strata": units}
 
 
 def _changes(parent: DatasetVersion, version: DatasetVersion) -> dict[str, int]:

@@ -162,7 +162,7 @@ def _bars(asked: Policy, gold: DatasetVersion, version: ClassifierVersion) -> li
         for key in _places(rule, list(rows)):
             row = rows.get(key, {"slice": dict(key)})
             value = row.get(rule.statistic) or Estimate.undefined("no_items").as_dict()
-            p = _p(rule, scale, cells.get(key, []), value)
+            p = _p(rule, scale, cells.get(key, []), value, pairs.sample)
             checks.append(_bar(rule, row, value, p))
     return checks
 
@@ -195,7 +195,9 @@ def _bar(rule: Rule, row: dict[str, Any], value: dict[str, Any], p: float) -> Ch
     return Check(name, row["slice"], rule.statistic, text, value, p, holds, reason, unproven=unproven)
 
 
-def _p(rule: Rule, scale: Scale, cells: Sequence[pairing.Cell], value: dict[str, Any]) -> float:
+def _p(
+    rule: Rule, scale: Scale, cells: Sequence[pairing.Cell], value: dict[str, Any], sample: pairing.Sample | None
+) -> float:
     """One-sided p of "at most the bar": from the table where there is one, else from the interval."""
     if value.get("value") is None:
         return 1.0
@@ -204,7 +206,8 @@ def _p(rule: Rule, scale: Scale, cells: Sequence[pairing.Cell], value: dict[str,
         scores = measuring.scores_of(scale)
         chosen = measure(rule.statistic, table.size, scale=scale.kind, scores=scores)
         graded = is_graded(rule.statistic, table.size, scale.kind)
-        found = verdicts.trust_p(rule.statistic, chosen, intervals.stack([table]), rule.at_least, graded=graded)
+        stack, strata = intervals.stack([table]), measuring.strata_of(scale, [cells], sample)
+        found = verdicts.trust_p(rule.statistic, chosen, stack, rule.at_least, graded=graded, strata=strata)
         return float(found[0])
     # The level at which the lower limit touches the bar lies beyond one half of 5 % when the limit is above it.
     return LEVEL / 2 if (value.get("low") or -1.0) >= rule.at_least else 1.0

@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from calibration.evidence.pairing import Cell, VoteGroup, add_moments
+import numpy as np
+
+from calibration.evidence.pairing import Cell, Sample, VoteGroup, add_moments
 from calibration.stats import human, moments, multilabel, summary, verdicts
 from calibration.stats.categories import CategoryEstimates
 from calibration.stats.estimate import Estimate
 from calibration.stats.multiplicity import benjamini_hochberg
+from calibration.stats.strata import Strata
 from calibration.stats.tables import ConfusionTable
 from calibration.stats.verdicts import Verdict
 from labeling.values import Scale
@@ -58,26 +61,37 @@ def scores_of(scale: Scale) -> tuple[float, ...] | None:
     return scores if usable else None
 
 
-def measure(scale: Scale, groups: Mapping[Slice, Sequence[Cell]], bar: Bar, grown: frozenset[Slice]) -> list[Measured]:
+def measure(
+    scale: Scale,
+    groups: Mapping[Slice, Sequence[Cell]],
+    bar: Bar,
+    grown: frozenset[Slice],
+    sample: Sample | None = None,
+) -> list[Measured]:
     """Every slice at once; the slices in `grown` are judged at the stricter level (see `verdicts`).
 
-    The whole, slice (), is a question of its own; the others are judged as one family.
+    The whole, slice (), is a question of its own; the others are judged as one family. `sample` says by which strata
+    the gold was drawn, if by any: statistics of categories are as narrow as they make them.
     """
     if scale.kind == "interval":
         return _interval(scale, groups, bar, grown)
     if scale.kind == "multilabel":
         return _multilabel(scale, groups, bar, grown)
-    return _categorical(scale, groups, bar, grown)
+    return _categorical(scale, groups, bar, grown, sample)
 
 
 def _categorical(
-    scale: Scale, groups: Mapping[Slice, Sequence[Cell]], bar: Bar, grown: frozenset[Slice]
+    scale: Scale,
+    groups: Mapping[Slice, Sequence[Cell]],
+    bar: Bar,
+    grown: frozenset[Slice],
+    sample: Sample | None,
 ) -> list[Measured]:
     slices = list(groups)
     tables = [confusion_table(scale, groups[key]) for key in slices]
-    scores = scores_of(scale)
-    found = summary.summarise_all(tables, scale=scale.kind, scores=scores)
-    words = _table_verdicts(scale, slices, tables, bar, grown)
+    scores, strata = scores_of(scale), strata_of(scale, [groups[key] for key in slices], sample)
+    found = summary.summarise_all(tables, scale=scale.kind, scores=scores, strata=strata)
+    words = _table_verdicts(scale, slices, tables, bar, grown, strata)
     return [
         Measured(
             key,
@@ -98,17 +112,40 @@ def confusion_table(scale: Scale, cells: Sequence[Cell]) -> ConfusionTable:
     return ConfusionTable.from_cells(scale.values, ((c.gold, c.predicted, c.n, c.s1, c.s2) for c in cells))
 
 
+def strata_of(scale: Scale, slices: Sequence[Sequence[Cell]], sample: Sample | None) -> Strata | None:
+    """The cells of every slice by stratum of the design; None without a design."""
+    if sample is None:
+        return None
+    category = {value: place for place, value in enumerate(scale.values)}
+    place = {name: number for number, name in enumerate(sample.strata)}
+    rows = [
+        (number, place[c.key[sample.position]], category[c.gold], category[c.predicted], c.n)
+        for number, cells in enumerate(slices)
+        for c in cells
+    ]
+    table = np.array(rows, dtype=np.int64).reshape(-1, 5)
+    known = np.array([(one.labels, one.weight, one.population) for one in sample.strata.values()], dtype=float)
+    slice_, stratum, gold, predicted, n = (table[:, column] for column in range(5))
+    labels, weights, populations = (known[:, column] for column in range(3))
+    return Strata(slice_, stratum, gold, predicted, n.astype(float), labels, weights, populations)
+
+
 def _without_order(scale: Scale) -> dict[str, Estimate]:
     ordered = scale.kind in summary.RANKED
     return {} if ordered else {"weighted_kappa": Estimate.undefined(NO_ORDER)}
 
 
 def _table_verdicts(
-    scale: Scale, slices: Sequence[Slice], tables: Sequence[ConfusionTable], bar: Bar, grown: frozenset[Slice]
+    scale: Scale,
+    slices: Sequence[Slice],
+    tables: Sequence[ConfusionTable],
+    bar: Bar,
+    grown: frozenset[Slice],
+    strata: Strata | None,
 ) -> dict[Slice, Verdict]:
     words: dict[Slice, Verdict] = {}
-    for family in ([key for key in slices if not key], [key for key in slices if key]):
-        chosen = [table for key, table in zip(slices, tables, strict=True) if key in set(family)]
+    for numbers in ([n for n, key in enumerate(slices) if not key], [n for n, key in enumerate(slices) if key]):
+        family, chosen = [slices[n] for n in numbers], [tables[n] for n in numbers]
         for confidence in (verdicts.PLANNED_CONFIDENCE, verdicts.GROWN_CONFIDENCE):
             found = verdicts.verdicts(
                 bar.statistic,
@@ -117,6 +154,7 @@ def _table_verdicts(
                 scale=scale.kind,
                 scores=scores_of(scale),
                 confidence=confidence,
+                strata=None if strata is None else strata.take(numbers),
             )
             strict = confidence == verdicts.GROWN_CONFIDENCE
             words |= {key: word for key, word in zip(family, found, strict=True) if strict == (key in grown)}
@@ -145,7 +183,7 @@ def _interval(
     tested = {key: moments.alpha(one, levels[key]) if one.n else None for key, one in sums.items()}
     p_values = {key: moments.trust_p(one, bar.at_least) for key, one in sums.items() if one.n}
     sizes = {key: one.n for key, one in sums.items()}
-    words = _estimate_verdicts(bar, tested, p_values, sizes, sizes)
+    words = _estimate_verdicts(bar, tested, p_values, sizes, sizes, grown)
     return [
         Measured(key, one.n, one.effective_n, _interval_estimates(one), words[key], baseline=_constant_number(one))
         for key, one in sums.items()
@@ -188,7 +226,8 @@ def _multilabel(
         if one.defined
     }
     sizes = {key: one.n for key, one in found.items()}
-    words = _estimate_verdicts(bar, dict(tested), p_values, sizes, {key: one.minority for key, one in found.items()})
+    minorities = {key: one.minority for key, one in found.items()}
+    words = _estimate_verdicts(bar, dict(tested), p_values, sizes, minorities, grown)
     return [_multilabel_row(scale, key, one, words[key]) for key, one in found.items()]
 
 
@@ -216,10 +255,12 @@ def _estimate_verdicts(
     p_values: Mapping[Slice, float],
     sizes: Mapping[Slice, int],
     minorities: Mapping[Slice, int],
+    grown: frozenset[Slice],
 ) -> dict[Slice, Verdict]:
     """Verdicts from estimates where there is no single table; the whole alone, all other slices as one family."""
     enough = [key for key in p_values if key and sizes[key] >= verdicts.FEWEST_ITEMS]
-    adjusted = dict(zip(enough, benjamini_hochberg([p_values[key] for key in enough]).adjusted, strict=True))
+    held = [verdicts.looked_again([p_values[key]], _confidence(key, grown))[0] for key in enough]
+    adjusted = dict(zip(enough, benjamini_hochberg(held).adjusted, strict=True))
     return {
         key: verdicts.verdict(
             one or Estimate.undefined("no_items"),

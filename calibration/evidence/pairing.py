@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.core.cache import cache
@@ -30,6 +30,9 @@ PERIODS = ("day", "week", "month")
 OK, MISSING = Prediction.Status.OK.value, Prediction.Status.MISSING.value
 UNKNOWN = "unknown"
 """The slice of conversations that lack an attribute."""
+
+EQUAL_WEIGHTS = 1e-6
+"""Relative difference of weights below which they are the same number summed in another order."""
 
 POWERS = tuple((a, b) for a in range(5) for b in range(5) if 0 < a + b <= 4)
 """Powers of gold and answer that interval statistics and their variances are made of."""
@@ -55,12 +58,30 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
+class Stratum:
+    """A stratum of the design: units of the frame, gold units (answered or not), and the weight that each of them has."""
+
+    population: int
+    labels: int
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The strata by which all of the gold was drawn; `position` is where a cell's key names its own."""
+
+    position: int
+    strata: dict[str, Stratum]
+
+
+@dataclass(frozen=True, slots=True)
 class Pairs:
-    """All cells of one dataset version × one classifier version, by the dimensions `by`."""
+    """All cells of one dataset version × one classifier version, by the dimensions `by`; `sample` where strata drew them."""
 
     by: tuple[str, ...]
     cells: tuple[Cell, ...]
     fingerprint: str
+    sample: Sample | None = None
 
     @property
     def answered(self) -> tuple[Cell, ...]:
@@ -106,14 +127,19 @@ class JointCell:
 
 
 def read(*, dataset_version: DatasetVersion, version: ClassifierVersion, by: Sequence[str] = ()) -> Pairs:
-    """The pairs by channel and cohort, and by the attributes that `by` names besides. Reads only, never stores."""
-    dimensions = dimensions_of(by)
+    """The pairs by channel and cohort, and by the attributes that `by` names besides. Reads only, never stores.
+
+    Where all of the gold was drawn by strata, these are a dimension, too.
+    """
+    strata = (dataset_version.card.get("design") or {}).get("strata", {})
+    dimensions = dimensions_of(("stratum", *by) if strata else by)
     mark = fingerprint(version)
-    key = _cache_key("pairs", _identity(dataset_version), version.id, mark, dimensions)
+    key = _cache_key("sampled", _identity(dataset_version), version.id, mark, dimensions)
     found: Pairs | None = cache.get(key)
     if found is None:
-        found = _stored(dataset_version, version, mark) if dimensions == CORE else None
+        found = _stored(dataset_version, version, mark, dimensions) if dimensions in (CORE, STORED) else None
         found = found or compute(dataset_version, version, dimensions, mark)
+        found = replace(found, sample=_sample(found, strata)) if strata else found
         cache.set(key, found, timeout=None)
     return found
 
@@ -358,15 +384,31 @@ def _centre(dataset_version: DatasetVersion) -> float:
     return float(mean or 0.0)
 
 
-def _stored(dataset_version: DatasetVersion, version: ClassifierVersion, mark: str) -> Pairs | None:
-    """The pairs by channel and cohort from stored rows, their strata added up."""
+def _sample(pairs: Pairs, populations: Mapping[str, int]) -> Sample | None:
+    """The design of the gold; None where the labels of a stratum differ in weight, or it is not one of those drawn."""
+    position = pairs.by.index("stratum")
+    sums: dict[str, list[float]] = defaultdict(lambda: [0, 0.0, 0.0])
+    for cell in pairs.cells:
+        for place, number in enumerate((cell.n, cell.s1, cell.s2)):
+            sums[cell.key[position]][place] += number
+    strata = {}
+    for name, (n, s1, s2) in sums.items():
+        if s1**2 < n * s2 * (1 - EQUAL_WEIGHTS) or not n <= populations.get(name, 0):
+            return None
+        strata[name] = Stratum(populations[name], int(n), s1 / n)
+    return Sample(position, strata) if strata else None
+
+
+def _stored(
+    dataset_version: DatasetVersion, version: ClassifierVersion, mark: str, dimensions: tuple[str, ...]
+) -> Pairs | None:
+    """The pairs by channel, cohort and, if asked for, stratum from stored rows; without it the strata are added up."""
     table = PairTable.objects.filter(dataset_version=dataset_version, version=version, fingerprint=mark).first()
     if table is None:
         return None
-    rows = table.cells.values_list(
-        "channel", "cohort", "gold", "predicted", "status", "n", "sum_w", "sum_w2", "moments"
-    )
-    return Pairs(CORE, tuple(merged(Cell(tuple(row[:2]), *row[2:]) for row in rows)), mark)
+    size = len(dimensions)
+    rows = table.cells.values_list(*dimensions, "gold", "predicted", "status", "n", "sum_w", "sum_w2", "moments")
+    return Pairs(dimensions, tuple(merged(Cell(tuple(row[:size]), *row[size:]) for row in rows)), mark)
 
 
 def merged(cells: Iterable[Cell]) -> list[Cell]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -11,6 +12,7 @@ from calibration.evidence import measuring, pairing, reports
 from calibration.models import ClassifierVersion
 from calibration.stats import planning
 from calibration.stats.verdicts import Verdict
+from labeling import design
 from labeling.models import DatasetVersion
 from labeling.values import Scale
 
@@ -32,14 +34,23 @@ def plan(
     given = reports.read_input(dataset_version, version.classifier, [version], by)
     pairs = pairing.read(dataset_version=dataset_version, version=version, by=given.by)
     groups = reports.slices_of(given.by, pairs.by, pairs.answered)
-    measured = measuring.measure(given.scale, groups, given.bar, frozenset())
+    measured = measuring.measure(given.scale, groups, given.bar, frozenset(), pairs.sample)
     rows: list[dict[str, Any]] = [
         {"slice": dict(one.slice), "n": one.n, given.bar.statistic: one.estimates[given.bar.statistic].as_dict()}
         | asdict(_needed(given.scale, given.bar.statistic, groups[one.slice], one, half_width))
         | _verdict(one.verdict)
         for one in measured
     ]
-    known = [row["further"] for row in rows if len(row["slice"]) == len(given.by) and row["further"] is not None]
+    finest = [(row, one) for row, one in zip(rows, measured, strict=True) if len(one.slice) == len(given.by)]
+    known = [row["further"] for row, _ in finest if row["further"] is not None]
+    for row in rows:
+        row["next_round"] = 0
+    unsettled = {str(number): row for number, (row, _) in enumerate(finest) if row["verdict"] == "unproven"}
+    sizes = design.next_round({name: row["n"] for name, row in unsettled.items()}, unsettled=unsettled)
+    for name, size in sizes.items():
+        unsettled[name]["next_round"] = size
+    whole = sum(cell.s1 for cell in pairs.answered)
+    shares = [sum(cell.s1 for cell in groups[one.slice]) / whole for _, one in finest] if whole else []
     return {
         "dataset": str(dataset_version),
         "sha256": dataset_version.sha256,
@@ -51,6 +62,28 @@ def plan(
         "half_width": half_width,
         "rows": rows,
         "further": sum(known),
+        "settling": _settling([row for row, _ in finest], shares),
+    }
+
+
+def _settling(rows: Sequence[dict[str, Any]], shares: Sequence[float]) -> dict[str, Any]:
+    """What the verdicts still open take: in all, in the next round, and as random labels until the last is settled.
+
+    Random labels fall into a slice by its share of the traffic: the slice that needs most for its share decides.
+    """
+    wanted = [
+        (row["labels_for_verdict"], share)
+        for row, share in zip(rows, shares, strict=True)
+        if row["verdict"] == "unproven" and row["labels_for_verdict"]
+    ]
+    aimed, random = sum(labels for labels, _ in wanted), max((labels / share for labels, share in wanted), default=0.0)
+    return {
+        "slices": len(rows),
+        "open": sum(row["verdict"] == "unproven" for row in rows),
+        "aimed": aimed,
+        "random": math.ceil(random),
+        "ratio": aimed / random if random else None,
+        "next_round": sum(row["next_round"] for row in rows),
     }
 
 

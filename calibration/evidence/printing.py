@@ -34,7 +34,7 @@ def table(document: dict[str, Any]) -> str:
 def plan(document: dict[str, Any]) -> str:
     """Labels still needed, a line a slice."""
     name = document["statistic"]
-    header = ["slice", "n", sentences.statistic_name(name), "verdict", "further labels", "for a verdict"]
+    header = ["slice", "n", sentences.statistic_name(name), "verdict", "further labels", "for a verdict", "next round"]
     rows = [
         [
             sentences.slice_name(row["slice"]),
@@ -43,6 +43,7 @@ def plan(document: dict[str, Any]) -> str:
             row["verdict"],
             sentences.reason(row["reason"]) if row["further"] is None else f"{row['further']:,}",
             NONE if row["labels_for_verdict"] is None else sentences.labels(row["labels_for_verdict"]),
+            f"{row['next_round']:,}",
         ]
         for row in document["rows"]
     ]
@@ -50,7 +51,19 @@ def plan(document: dict[str, Any]) -> str:
         f"{document['classifier']}@{document['version']} on {document['dataset']}: "
         f"{sentences.statistic_name(name)} ± {document['half_width']:g} needs {document['further']:,} further labels"
     )
-    return "\n".join([title, "", *_aligned(header, rows)])
+    return "\n".join([title, *_settling(document), "", *_aligned(header, rows)])
+
+
+def _settling(document: dict[str, Any]) -> list[str]:
+    """What the open verdicts take, and what random labels would."""
+    found = document["settling"]
+    if not found["aimed"]:
+        return []
+    return [
+        f"{found['open']} of {found['slices']} slices have no verdict yet: about {found['aimed']:,} labels where they are "
+        f"open ({found['ratio']:.0%} of the {found['random']:,} random ones that would bring them there); "
+        f"the next round takes {found['next_round']:,}"
+    ]
 
 
 def _aligned(header: list[str], rows: list[list[str]]) -> list[str]:

@@ -26,7 +26,7 @@ from labeling.errors import NotFound
 from labeling.models import DatasetVersion
 from labeling.values import Scale
 
-METHOD = 1
+METHOD = 2
 """The version of the methods: another number means that the same input may give another report."""
 
 STATISTICS = ("accuracy", "kappa", "weighted_kappa", "alpha", "ac1")
@@ -184,7 +184,7 @@ def slices_of(by: Sequence[str], dimensions: Sequence[str], cells: Iterable[Grou
 def _measured(given: Input, version: ClassifierVersion, pairs: Pairs) -> list[Measured]:
     groups = slices_of(given.by, pairs.by, pairs.cells)
     answered = {key: [cell for cell in cells if cell.status == pairing.OK] for key, cells in groups.items()}
-    return measuring.measure(given.scale, answered, given.bar, _grown(given, version))
+    return measuring.measure(given.scale, answered, given.bar, _grown(given, version), pairs.sample)
 
 
 def _rows(
@@ -209,7 +209,7 @@ def _grown(given: Input, version: ClassifierVersion) -> frozenset[Slice]:
         if same_rule and earlier.item_count < gold.item_count:
             pairs = pairing.read(dataset_version=earlier, version=version, by=given.by)
             groups = slices_of(given.by, pairs.by, pairs.answered)
-            for one in measuring.measure(given.scale, groups, given.bar, frozenset()):
+            for one in measuring.measure(given.scale, groups, given.bar, frozenset(), pairs.sample):
                 if one.verdict.reason in ("spans_bar", "other_slices"):
                     unproven.add(one.slice)
         earlier = earlier.parent

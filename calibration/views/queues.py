@@ -10,14 +10,15 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from calibration import sampling
+from calibration import classifiers, rounds, sampling
+from calibration.errors import NotComparable
 from calibration.evidence import expectations
 from calibration.forms import NewQueueForm, QueueForm
 from labeling import checks, pacing, references
 from labeling import queues as verbs
 from labeling import sampling as drawing
 from labeling.access import person, role_required
-from labeling.errors import Refused
+from labeling.errors import NotFound, Refused
 from labeling.models import WHOLE, DatasetVersion, KnownItem, Queue, User
 
 KNOWN_SHOWN = 200
@@ -120,7 +121,7 @@ def one(request: HttpRequest, slug: str) -> HttpResponse:
         return render(request, "calibration/_queue_progress.html", context)
     present = [row.user.id for row in people if row.member]
     context["others"] = User.objects.filter(is_active=True).exclude(id__in=present).order_by("username")
-    return render(request, "calibration/queue.html", context | _mix_of(queue))
+    return render(request, "calibration/queue.html", context | _mix_of(queue) | {"round": _round(queue)})
 
 
 def _mix_of(queue: Queue) -> dict[str, Any]:
@@ -162,6 +163,21 @@ def explain(request: HttpRequest, slug: str, known_id: int) -> HttpResponse:
     checks.explain(known_item=item, text=request.POST.get("explanation", ""), by=person(request))
     messages.success(request, f"{item.conversation.external_id} is explained.")
     return redirect("queue-known", slug)
+
+
+def _round(queue: Queue) -> dict[str, Any] | None:
+    """The next round for the slices without a verdict, on the newest gold of the queue; None where there is none to say."""
+    gold = queue.dataset_versions.filter(frozen_at__isnull=False).order_by("-frozen_at").first()
+    if gold is None:
+        return None
+    try:
+        version = sampling.versions_named(
+            tuple(queue.design.get("basis", {}).get("versions", [])), signals=[gold.dataset.signal], count=1
+        )[0]
+        wanted = rounds.next_round(queue=queue, dataset_version=gold, version=version)
+    except (Refused, NotFound, NotComparable):
+        return None
+    return {"gold": str(gold), "version": str(version), "wanted": wanted}
 
 
 @role_required("engineer")
@@ -209,6 +225,16 @@ def _more(queue: Queue, request: HttpRequest) -> str:
     return f"{added} items were added; the probabilities are those of one sample."
 
 
+def _aimed(queue: Queue, request: HttpRequest) -> str:
+    added = rounds.top_up(
+        queue=queue,
+        dataset_version=references.dataset_version(request.POST.get("gold", "")),
+        version=classifiers.version_named(request.POST.get("version", "")),
+    )
+    told = ", ".join(f"{count} in {name}" for name, count in added.items())
+    return f"{sum(added.values())} items were added where the verdict is open: {told}."
+
+
 def _number(request: HttpRequest, name: str) -> int:
     text = request.POST.get(name, "")
     if not text.lstrip("-").isdigit():
@@ -250,4 +276,5 @@ CHANGES = {
     "add": _add,
     "remove": _remove,
     "more": _more,
+    "round": _aimed,
 }

@@ -22,6 +22,7 @@ from labeling.design import (
     draw,
     inclusion_probabilities,
     kappa_gaps,
+    next_round,
     top_up,
 )
 
@@ -356,3 +357,13 @@ def test_top_up_without_anything_new_in_a_stratum_keeps_its_uneven_chances() -> 
 def test_a_bad_top_up_is_refused(earlier: dict[str, float], size: int, message: str) -> None:
     with pytest.raises(DesignError, match=message):
         top_up(make_frame({"a": 4}), earlier=earlier, size=size, rng=rng())
+
+
+def test_rounds_grow_by_two_fifths_where_the_verdict_is_open() -> None:
+    labels = {"settled": 90, "new": 0, "thin": 60, "wide": 55, "large": 400}
+    found = next_round(labels, unsettled=["new", "thin", "wide", "large"])
+    assert found == {"new": 50, "thin": 24, "wide": 22, "large": 160}
+    assert next_round({"a": 50}, unsettled=["a"]) == {"a": 20}
+    assert next_round(labels, unsettled=[]) == {}
+    with pytest.raises(DesignError, match="not fewer"):
+        next_round({"a": -1}, unsettled=["a"])

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from calibration import sampling
+from calibration import classifiers, rounds, sampling
 from labeling import references
 from labeling.errors import NotFound, Refused
 from labeling.frames import ROLES, Frame
@@ -22,7 +22,7 @@ class Command(VerbCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("queue", help="its name; with --top-up one that exists")
         parser.add_argument("--signal", action="append", default=[], help="what is asked; again or a,b for several")
-        parser.add_argument("--size", type=int, required=True, help="items; the whole frame where it is smaller")
+        parser.add_argument("--size", type=int, help="items; the whole frame where it is smaller")
         parser.add_argument("--strategy", choices=sampling.STRATEGIES, default="uniform")
         parser.add_argument("--by", default="", help="strata: channel,cohort,source or attributes")
         parser.add_argument("--allocation", choices=("proportional", "equal", "neyman"), default="proportional")
@@ -33,6 +33,9 @@ class Command(VerbCommand):
         parser.add_argument("--member", action="append", default=[], metavar="NAME", help="who labels; repeatable")
         parser.add_argument("--title", default="")
         parser.add_argument("--top-up", action="store_true", help="add items to the queue that exists")
+        parser.add_argument(
+            "--unsettled", metavar="D@N", help="with --top-up: a round for the slices without a verdict on this gold"
+        )
         frame = parser.add_argument_group("frame: what may be drawn")
         for name in ("channel", "cohort", "source"):
             frame.add_argument(f"--{name}", action="append", default=[], metavar="NAME")
@@ -46,6 +49,8 @@ class Command(VerbCommand):
         self.stdout.write(f"{queue.slug} items={queue.items.count()}")
 
     def drawn(self, options: dict[str, Any]) -> Queue:
+        if options["size"] is None:
+            raise Refused("no_size", "say how many items: --size 200", field="size")
         signals = signals_named(words(options["signal"]))
         if not signals:
             raise Refused("no_signal", "name a signal: --signal sentiment", field="signal")
@@ -76,8 +81,26 @@ class Command(VerbCommand):
         queue = Queue.objects.filter(slug=options["queue"]).first()
         if queue is None:
             raise NotFound("unknown_queue", f"there is no queue {options['queue']!r}", field="queue")
+        if options["unsettled"]:
+            return self.next_round(queue, options)
+        if options["size"] is None:
+            raise Refused("no_size", "say how many items: --size 50, or --unsettled D@N", field="size")
         more = sampling.top_up(queue=queue, size=options["size"], seed=options["seed"])
         self.stderr.write(f"{more} items added")
+        return queue
+
+    def next_round(self, queue: Queue, options: dict[str, Any]) -> Queue:
+        names = words(options["classifier"])
+        if len(names) != 1:
+            raise Refused("no_version", "name whose verdicts: --classifier judge@2026-03", field="classifier")
+        added = rounds.top_up(
+            queue=queue,
+            dataset_version=references.dataset_version(options["unsettled"]),
+            version=classifiers.version_named(names[0]),
+            seed=options["seed"],
+        )
+        for name, count in added.items():
+            self.stderr.write(f"{name}: {count} items added")
         return queue
 
     def tell(self, queue: Queue, *, few: bool) -> None:
