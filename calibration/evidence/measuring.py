@@ -295,13 +295,6 @@ def human_agreement(scale: Scale, groups: Sequence[VoteGroup]) -> tuple[Estimate
 
 
 def _human_multilabel(scale: Scale, groups: Sequence[VoteGroup], times: Sequence[int]) -> Estimate:
-    """The mean over labels of alpha on "has it, has it not"; without an interval, since labels go together."""
-    values = []
-    for label in scale.values:
-        given = [group.votes.get(label, 0) for group in groups]
-        counts = [[yes, group.annotators - yes] for yes, group in zip(given, groups, strict=True)]
-        values.append(human.human_alpha(counts, level="nominal", units=times).value)
-    known = [value for value in values if value is not None]
-    if not known:
-        return Estimate.undefined("one_category", n=sum(times))
-    return Estimate(sum(known) / len(known), method="macro mean over labels", n=sum(times))
+    """The mean over labels of alpha on "has it, has it not"."""
+    chosen = [[group.votes.get(label, 0) for label in scale.values] for group in groups]
+    return human.multilabel_alpha(chosen, [group.annotators for group in groups], units=times)

@@ -8,7 +8,7 @@ from calibration.stats.alt_test import alternative_annotator
 from calibration.stats.attribution import Attribution, Comparison, Period, PeriodSlice, SliceMovement, attribute
 from calibration.stats.drift import Block, Day, Drift, agreement_monitor, canary_monitor, e_bh, mix_monitor
 from calibration.stats.estimate import Estimate, StatisticsError
-from calibration.stats.human import ceiling, count_matrix, human_ac1, human_alpha
+from calibration.stats.human import ceiling, count_matrix, human_ac1, human_alpha, multilabel_alpha
 from calibration.stats.outcomes import ces, csat, nps, response_bias, transcription_trend, word_error_rate
 from calibration.stats.paired import difference, equivalence, mcnemar, non_inferiority
 from calibration.stats.planning import labels_for_half_width
@@ -55,6 +55,7 @@ __all__ = [
     "mcnemar",
     "mean_trend",
     "mix_monitor",
+    "multilabel_alpha",
     "non_inferiority",
     "nps",
     "old_gold_shares",

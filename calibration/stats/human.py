@@ -249,6 +249,37 @@ def _transferred(value: float, chance: Chance, variance: float, items: int, conf
     return Estimate(value, low, high, method, items, float(items), confidence, None, float(np.sqrt(variance)))
 
 
+MACRO = "macro mean over labels"
+
+
+def multilabel_alpha(
+    chosen: ArrayLike, raters: ArrayLike, *, units: ArrayLike | None = None, confidence: float = 0.95
+) -> Estimate:
+    """Mean over labels of alpha on "has it, has it not", among people who give sets of labels.
+
+    `chosen` [G, L] says how many of a unit's `raters` [G] gave each label. Labels that everybody or nobody gives have no
+    alpha and are left out. Labels of one unit go together: the interval leaves one unit out of all labels at once.
+    """
+    given, people = np.asarray(chosen, dtype=np.float64), np.asarray(raters, dtype=np.float64)
+    if given.ndim != 2 or people.shape != (len(given),) or (given > people[:, None]).any():
+        raise StatisticsError("each unit has its raters, and no more of them per label")
+    found = [group(np.stack([yes, people - yes], axis=1), 2, units) for yes in given.T]
+    if not found or len(found[0].units) == 0:
+        return Estimate.undefined("no_pairable_ratings")
+    times, items = found[0].units, int(found[0].units.sum())
+    chances = [chance for chance in map(_nominal, found) if chance.expected > 0]
+    if not chances:
+        return Estimate.undefined("one_category", n=items)
+    without = np.mean([_ratio(one.observed_without, one.expected_without) for one in chances], axis=0)
+    variance = (items - 1) / items * float(times @ (without - times @ without / items) ** 2)
+    # mean(Do_k / De_k) = Do / De for De the harmonic mean of De_k and Do their mean weighted by 1 / De_k.
+    pull = np.array([1 / one.expected for one in chances])
+    observed, expected = float(pull @ [one.observed for one in chances] / pull.sum()), len(pull) / float(pull.sum())
+    mean = Chance(observed, expected, without, without)
+    answer = _transferred(min(1 - observed / expected, 1.0), mean, variance, items, confidence)
+    return replace(answer, method=f"{MACRO}, {answer.method}")
+
+
 def human_ac1(counts: ArrayLike, *, units: ArrayLike | None = None, confidence: float = 0.95) -> Estimate:
     """Gwet's AC1 of several raters (2014): lonely ratings count for the categories' shares, not for agreement."""
     groups = group(counts, 1, units)

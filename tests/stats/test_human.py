@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from statsmodels.stats.inter_rater import fleiss_kappa
 
 from calibration.stats import human
-from calibration.stats.estimate import Estimate
+from calibration.stats.estimate import Estimate, StatisticsError
 
 VALUES = (1.0, 2.0, 4.0, 5.0)
 LEVELS = ("nominal", "ordinal", "interval", "ratio")
@@ -151,3 +151,30 @@ def test_pairs_of_raters_share_what_both_rated() -> None:
 def test_retest_is_kappa_with_oneself() -> None:
     assert human.retest([0, 1, 0, 1], [0, 1, 0, 1], ["a", "b"]).value == 1.0
     assert human.retest([0, 1, 0, 1], [0, 0, 1, 1], ["a", "b"]).value == 0.0
+
+
+def test_alpha_of_sets_is_the_mean_over_labels_with_an_interval() -> None:
+    chosen = np.array([[3, 0, 0], [0, 2, 3], [1, 3, 0], [2, 0, 3], [0, 3, 1], [3, 1, 0]])
+    raters, units = np.full(6, 3), [20, 10, 10, 5, 10, 15]
+    one = [
+        human.human_alpha(np.stack([yes, raters - yes], 1), level="nominal", units=units).value or 0.0
+        for yes in chosen.T
+    ]
+    found = human.multilabel_alpha(chosen, raters, units=units)
+    assert found.value == pytest.approx(np.mean(one), abs=1e-12) and found.n == 70
+    assert found.low is not None and found.high is not None and found.low < (found.value or 0) < found.high
+    # Leaving out one unit at a time, by hand.
+    rows = np.repeat(chosen, units, axis=0)
+    without = [human.multilabel_alpha(np.delete(rows, k, 0), np.full(69, 3)).value or 0.0 for k in range(len(rows))]
+    assert (found.standard_error or 0) ** 2 == pytest.approx(69 / 70 * np.sum((without - np.mean(without)) ** 2))
+
+
+def test_alpha_of_sets_leaves_out_what_never_varies() -> None:
+    """A label that nobody gives, and one that everybody gives, have no alpha."""
+    chosen = np.array([[0, 2, 2], [0, 2, 0], [0, 2, 1]])
+    alone = human.multilabel_alpha(chosen[:, 2:], [2, 2, 2])
+    assert human.multilabel_alpha(chosen, [2, 2, 2]) == alone
+    assert human.multilabel_alpha(chosen[:, :2], [2, 2, 2]).reason == "one_category"
+    assert human.multilabel_alpha(chosen, [2, 2, 2], units=[0, 0, 0]).reason == "no_pairable_ratings"
+    with pytest.raises(StatisticsError, match="no more of them per label"):
+        human.multilabel_alpha([[3, 0]], [2])

@@ -11,6 +11,7 @@ from sklearn import metrics
 
 from calibration import stats
 from calibration.stats import agreement, intervals
+from calibration.stats.estimate import StatisticsError
 from calibration.stats.summary import estimate, measure, summarise
 from calibration.stats.tables import ConfusionTable, PairedTable, StratifiedTable, Stratum
 
@@ -146,3 +147,24 @@ def test_names_of_the_package_hide_none_of_its_modules() -> None:
 
 def test_wilson_is_undefined_without_items() -> None:
     assert intervals.clopper_pearson(0, 0).reason == intervals.wilson(0, 0).reason == "no_items"
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 16, 17, 200])
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int32, np.uint64])
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 1000])
+def test_pairs_are_counted_alike_whatever_integers_they_are(size: int, kind: type, count: int) -> None:
+    rng = np.random.default_rng([size, count])
+    most = min(size, 127)
+    gold, predicted = (rng.integers(0, most, count) for _ in range(2))
+    expected = np.zeros((size, size), dtype=np.int64)
+    np.add.at(expected, (gold, predicted), 1)
+    table = ConfusionTable.from_pairs(gold.astype(kind), predicted.astype(kind), size)
+    assert (table.n == expected).all() and table.total == count
+    every_second = ConfusionTable.from_pairs(np.repeat(gold, 2).astype(kind)[::2], predicted.astype(kind), size)
+    assert (every_second.n == expected).all()
+
+
+def test_codes_out_of_range_are_refused_of_whatever_integers_they_are() -> None:
+    for codes in (np.array([0, -1], dtype=np.int8), np.array([0, 2], dtype=np.uint8), np.array([-(2**62)])):
+        with pytest.raises(StatisticsError, match=r"gold codes must lie within 0\.\.1"):
+            ConfusionTable.from_pairs(codes, np.zeros(len(codes), dtype=int), 2)
