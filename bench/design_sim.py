@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.stats.agreement import disagreement, kappa
-from calibration.stats.intervals import stack, transferred_wilson
+from calibration.stats.strata import Strata
+from calibration.stats.summary import estimate_all
 from calibration.stats.tables import ConfusionTable
 from labeling.design import Draw, Scored, Unit, confidence_strata, draw
 
@@ -120,6 +120,29 @@ def estimates(frame: Frame, sample: Draw) -> Floats:
     return measured(frame.gold[index], frame.predicted[index], weight, size, rarest(frame))
 
 
+def interval(frame: Frame, sample: Draw) -> tuple[float, float]:
+    """The report's interval of kappa: by strata where they drew the sample, from the weights alone elsewhere."""
+    index = np.array([int(pick.key) for pick in sample.picks])
+    weight = 1 / np.array([pick.inclusion_probability for pick in sample.picks])
+    size = len(frame.categories)
+    table = ConfusionTable.from_pairs(frame.gold[index], frame.predicted[index], size, weight)
+    found = estimate_all("kappa", [table], strata=strata_of(frame, sample, index, weight))[0]
+    return found.low or -1.0, found.high or 1.0
+
+
+def strata_of(frame: Frame, sample: Draw, index: Codes, weight: Floats) -> Strata | None:
+    """None for samples that no strata drew: those of one chance for all, or of a chance for each."""
+    names = {plan.name: place for place, plan in enumerate(plan for plan in sample.strata if plan.allocated)}
+    place = np.array([names[pick.stratum] for pick in sample.picks])
+    labels = np.bincount(place).astype(float)
+    populations = np.array([plan.population for plan in sample.strata if plan.allocated], dtype=float)
+    own = np.bincount(place, weight) / labels
+    if len(names) < 2 or not np.allclose(own * labels, populations, rtol=1e-6):
+        return None
+    one, first = np.ones(len(index)), np.zeros(len(index), dtype=np.int64)
+    return Strata(first, place, frame.gold[index], frame.predicted[index], one, labels, own, populations)
+
+
 def rarest(frame: Frame) -> int:
     return int(np.bincount(frame.gold, minlength=len(frame.categories)).argmin())
 
@@ -138,56 +161,23 @@ def compare(frame: Frame, draws: int) -> None:
         f"{truth[2]:.2f}; {SIZE} labels, {draws} draws\n"
     )
     print(
-        "| design | labels for kappa | for accuracy | for the rare share | bias of kappa |\n| --- | --- | --- | --- | --- |"
+        "| design | labels for kappa | for accuracy | for the rare share | bias of kappa | width² of kappa's interval | coverage |\n"
+        "| --- | --- | --- | --- | --- | --- | --- |"
     )
-    base: Floats | None = None
+    base, widest = None, 1.0
     for name, sample in samplers(frame).items():
         rng = np.random.default_rng(31)
-        found = np.stack([estimates(frame, sample(rng)) for _ in range(draws)])
+        drawn = [sample(rng) for _ in range(draws)]
+        found = np.stack([estimates(frame, one) for one in drawn])
+        limits = np.array([interval(frame, one) for one in drawn])
+        width = (limits[:, 1] - limits[:, 0]).mean()
+        widest = width if base is None else widest
+        held = ((limits[:, 0] <= truth[0]) & (truth[0] <= limits[:, 1])).mean()
         error = ((found - truth) ** 2).mean(axis=0)
         base = error if base is None else base
         cells = " | ".join(f"{value:.2f}" for value in error / base)
-        print(f"| {name} | {cells} | {found.mean(axis=0)[0] - truth[0]:+.3f} |", flush=True)
-
-
-def settled_at(agreement: Floats, rng: np.random.Generator, *, bar: float, step: int, most: int) -> tuple[Codes, Codes]:
-    """Labels at which each slice's 99.9 % interval of kappa first clears or misses the bar, and on which side (±1)."""
-    count = len(agreement)
-    cells = np.zeros((count, 2, 2), dtype=int)
-    needed, side = np.full(count, most), np.zeros(count, dtype=int)
-    for n in range(step, most + 1, step):
-        for h, right in enumerate(agreement):
-            cells[h] += rng.multinomial(step, [right / 2, (1 - right) / 2, (1 - right) / 2, right / 2]).reshape(2, 2)
-        if n < 50:
-            continue
-        tables = [ConfusionTable.from_counts(table) for table in cells]
-        limits = transferred_wilson(kappa(disagreement("identity", 2)), stack(tables), 0.999)
-        now = np.where(limits.low >= bar, 1, np.where(limits.high < bar, -1, 0))
-        fresh = (side == 0) & (now != 0)
-        side[fresh], needed[fresh] = now[fresh], n
-        if side.all():
-            break
-    return needed, side
-
-
-def aim(worlds: int, *, bar: float = 0.6, slices: int = 12) -> None:
-    """Topping up only the slices that are not settled yet, against random labels until the last one is."""
-    rng = np.random.default_rng(12)
-    share = 1 / np.arange(1, slices + 1)
-    share /= share.sum()
-    ratios, wrong, open_ = [], 0, 0
-    for _ in range(worlds):
-        value = rng.uniform(0.35, 0.85, slices)
-        value = np.where(np.abs(value - bar) < 0.06, value + 0.12 * np.sign(value - bar), value)
-        needed, side = settled_at((1 + value) / 2, rng, bar=bar, step=25, most=3000)
-        ratios.append(needed.sum() / (needed / share).max())
-        wrong += int((side * np.sign(value - bar) < 0).sum())
-        open_ += int((side == 0).sum())
-    print(
-        f"\n{slices} slices of uneven size to a verdict at {bar} by top-ups of 25 where unsettled, looks at 99.9 %: "
-        f"{np.median(ratios):.2f} of random sampling's labels (90 % of worlds below {np.quantile(ratios, 0.9):.2f}); "
-        f"{wrong} wrong and {open_} open of {worlds * slices} verdicts in {worlds} worlds"
-    )
+        bias = found.mean(axis=0)[0] - truth[0]
+        print(f"| {name} | {cells} | {bias:+.3f} | {(width / widest) ** 2:.2f} | {held:.3f} |", flush=True)
 
 
 def main() -> None:
@@ -198,7 +188,6 @@ def main() -> None:
     if "--data" in sys.argv:
         folder = Path(sys.argv[sys.argv.index("--data") + 1])
         compare(real(folder, "tfidf-lr", "v2", "sentiment"), draws)
-    aim(10 if "--quick" in sys.argv else 60)
 
 
 if __name__ == "__main__":

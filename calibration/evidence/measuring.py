@@ -236,7 +236,8 @@ def _multilabel_row(scale: Scale, key: Slice, one: multilabel.MultilabelSummary,
     per_label = [summary.summarise(table, scale="nominal") for table in tables]
     rows = [category_row(found.per_category[0]) | {"kappa": found.estimates["kappa"].as_dict()} for found in per_label]
     confusion = {"labels": list(scale.values), "per_label": [table.n.tolist() for table in tables]}
-    extra = {"weighted_kappa": Estimate.undefined(NO_ORDER), "exact": one.exact}
+    sets = {"exact": one.exact, "masi": one.masi, "alpha_masi": one.alpha_masi}
+    extra = {"weighted_kappa": Estimate.undefined(NO_ORDER)} | sets
     return Measured(key, one.n, one.effective_n, one.estimates | extra, word, rows, confusion)
 
 

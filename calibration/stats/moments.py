@@ -8,7 +8,7 @@ variance needs no more than the fourth powers. However many labels there are, a 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -101,17 +101,20 @@ class IntervalSummary:
 
 
 def summarise(moments: Moments, confidence: float = 0.95) -> IntervalSummary:
-    """Bias, mean absolute and root mean square error, Pearson's r, Lin's coefficient and Krippendorff's alpha."""
+    """Bias and limits of agreement, mean absolute and root mean square error, Pearson, Lin, ICC and Krippendorff's alpha."""
     if moments.n == 0:
-        names = ("bias", "mae", "rmse", "pearson", "lin", "alpha")
+        names = ("bias", "limit_low", "limit_high", "mae", "rmse", "pearson", "lin", "icc", "alpha")
         return IntervalSummary({name: Estimate.undefined("no_items") for name in names}, None, None, 0, 0.0)
     x, _, xx, _, _ = moments.means
     estimates = {
         "bias": bias(moments, confidence),
+        "limit_low": limit_of_agreement(moments, -1, confidence),
+        "limit_high": limit_of_agreement(moments, 1, confidence),
         "mae": mean_absolute_error(moments, confidence),
         "rmse": root_mean_square_error(moments, confidence),
         "pearson": pearson(moments, confidence),
         "lin": lin(moments, confidence),
+        "icc": icc(moments, confidence),
         "alpha": alpha(moments, confidence),
     }
     spread = float(np.sqrt(max(xx - x * x, 0.0)))
@@ -122,6 +125,22 @@ def bias(moments: Moments, confidence: float = 0.95) -> Estimate:
     """Mean of answer minus gold."""
     x, y, *_ = moments.means
     return _estimate(moments, float(y - x), np.array([-1.0, 1, 0, 0, 0]), confidence)
+
+
+def limit_of_agreement(moments: Moments, side: int, confidence: float = 0.95) -> Estimate:
+    """Bias − or + 1.96 standard deviations of answer minus gold: 95 % of differences lie between (Bland and Altman 1986).
+
+    `side` is −1 for the lower limit and 1 for the upper one.
+    """
+    x, y, *_ = moments.means
+    gap, squared = float(y - x), _squared_error(moments)
+    spread, reach = max(squared - gap**2, 0.0), side * intervals.normal_quantile(0.95)
+    correction = moments.n / max(moments.n - 1, 1)
+    gradient = np.array([-1.0, 1, 0, 0, 0])
+    if spread > intervals.ROUNDING * max(squared, 1e-300):
+        slope = reach * np.sqrt(correction) / (2 * np.sqrt(spread))
+        gradient += slope * np.array([2 * gap, -2 * gap, 1, 1, -2])
+    return _estimate(moments, gap + reach * float(np.sqrt(correction * spread)), gradient, confidence)
 
 
 def root_mean_square_error(moments: Moments, confidence: float = 0.95) -> Estimate:
@@ -169,6 +188,27 @@ def lin(moments: Moments, confidence: float = 0.95) -> Estimate:
     d_total = np.array([-2 * y, -2 * x, 1.0, 1.0, 0.0])
     gradient = 2 * d_covariance / total - value * d_total / total
     return _correlation(moments, value, gradient, confidence)
+
+
+def icc(moments: Moments, confidence: float = 0.95) -> Estimate:
+    """Intraclass correlation ICC(A,1): two-way, absolute agreement, one rating each (McGraw and Wong 1996).
+
+    Of two raters it is Lin's coefficient but for terms of 1/n: 2·s_xy / (s_xx + s_yy + gap² − s_dd/n) with s the moments of
+    divisor n − 1, whose limits are therefore Lin's, moved by as much.
+    """
+    found = lin(moments, confidence)
+    if found.value is None or moments.n < 2:
+        return found if found.value is None else Estimate.undefined("too_few_items", n=moments.n)
+    x, y, xx, yy, xy = moments.means
+    covariance, gap = float(xy - x * y), float(y - x)
+    unbiased = moments.n / (moments.n - 1)
+    spread = max(_squared_error(moments) - gap**2, 0.0)
+    total = unbiased * float(xx - x * x + yy - y * y) + gap**2 - unbiased * spread / moments.n
+    if total <= 0:
+        return Estimate.undefined("one_category", n=moments.n)
+    value = min(2 * unbiased * covariance / total, 1.0)
+    low, high = ((limit or 0.0) + value - found.value for limit in (found.low, found.high))
+    return replace(found, value=value, low=min(max(low, -1.0), value), high=max(min(high, 1.0), value))
 
 
 def alpha(moments: Moments, confidence: float = 0.95) -> Estimate:

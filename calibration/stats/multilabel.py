@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.stats import intervals
+from calibration.stats import intervals, masi
 from calibration.stats.agreement import Measure, Parts
 from calibration.stats.estimate import Estimate
 from calibration.stats.intervals import Stack
@@ -37,10 +37,15 @@ class SetCell:
 
 @dataclass(frozen=True, slots=True)
 class MultilabelSummary:
-    """The macro means by name, the share of units whose whole set is right, and the table of every label."""
+    """The macro means by name, the share of units whose whole set is right, and the table of every label.
+
+    `masi` is the mean similarity of whole sets, `alpha_masi` Krippendorff's alpha with it as its metric.
+    """
 
     estimates: dict[str, Estimate]
     exact: Estimate
+    masi: Estimate
+    alpha_masi: Estimate
     tables: dict[str, ConfusionTable]
     n: int
     effective_n: float
@@ -61,7 +66,8 @@ def summarise(labels: Sequence[str], cells: Sequence[SetCell], confidence: float
     )
     right = intervals.interval(measure("accuracy", 2), whole, confidence, 0.0)
     varying = [minority(table) for table in tables.values() if (table.gold_counts > 0).all()]
-    return MultilabelSummary(estimates, right, tables, n, effective, min(varying, default=0))
+    similar, alpha = masi.masi([(c.gold, c.predicted, c.n, c.s1, c.s2) for c in cells], confidence)
+    return MultilabelSummary(estimates, right, similar, alpha, tables, n, effective, min(varying, default=0))
 
 
 def table_of(label: str, cells: Sequence[SetCell]) -> ConfusionTable:

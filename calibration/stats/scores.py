@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special, stats
+from scipy import stats
 
 from calibration.stats import intervals
 from calibration.stats.estimate import Estimate, StatisticsError
@@ -14,7 +14,6 @@ from calibration.stats.tables import Array
 
 MEAN_T = "mean, t"
 FISHER = "fisher z"
-F_INTERVAL = "f, mcgraw-wong"
 BINS = 10
 # log(0) is not defined: an answer given with certainty that turns out wrong costs this much at most.
 LEAST_PROBABILITY = 1e-15
@@ -39,15 +38,6 @@ class Probabilities:
     log_loss: Estimate
     ece: Estimate
     bins: tuple[Bin, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class BlandAltman:
-    """Bias of y against x, and the limits within which 95 % of differences lie (Bland and Altman 1986)."""
-
-    bias: Estimate
-    lower: Estimate
-    upper: Estimate
 
 
 def _numbers(values: ArrayLike, what: str) -> Array:
@@ -180,68 +170,3 @@ def _lin_error(value: float, r: float, shift: float, n: int) -> float:
         - value**4 * shift**2 / (2 * r**2 * one**2)
     )
     return float(np.sqrt(max(terms, 0.0) / (n - 2)))
-
-
-def icc(x: ArrayLike, y: ArrayLike, confidence: float = 0.95) -> Estimate:
-    """Intraclass correlation ICC(A,1): two-way, absolute agreement, one rating each (McGraw and Wong 1996)."""
-    first, second = _pairs(x, y)
-    n, k = len(first), 2
-    if n == 0:
-        return Estimate.undefined("no_items")
-    if not _varies(np.concatenate([first, second])):
-        return Estimate.undefined("zero_variance", n=n)
-    if n == 1:
-        return Estimate.undefined("too_few_items", n=n)
-    table = np.stack([first, second], axis=1)
-    grand, rows, columns = table.mean(), table.mean(1), table.mean(0)
-    between = k * float(((rows - grand) ** 2).sum()) / (n - 1)
-    raters = n * float(((columns - grand) ** 2).sum()) / (k - 1)
-    rest = float(((table - rows[:, None] - columns[None, :] + grand) ** 2).sum()) / ((n - 1) * (k - 1))
-    whole = between + (k - 1) * rest + k * (raters - rest) / n
-    if whole <= 0:
-        return Estimate.undefined("zero_variance", n=n)
-    value = (between - rest) / whole
-    low, high = _icc_limits(between, raters, rest, n, confidence, value)
-    return Estimate(value, low, high, F_INTERVAL, n, float(n), confidence)
-
-
-def _icc_limits(
-    between: float, raters: float, rest: float, n: int, confidence: float, value: float
-) -> tuple[float, float]:
-    """Limits from the F distribution with Satterthwaite's degrees of freedom, of two raters.
-
-    Where nothing but the raters' means differs there is no error to go by: 3 / n, as for any share never seen.
-    """
-    tail, bottom = (1 - intervals.check_confidence(confidence)) / 2, min(value, -1.0)
-    if rest <= 0:
-        return max(value - 3.0 / n, bottom), min(value + 3.0 / n, 1.0)
-    a = 2 * value / (n * (1 - value))
-    b = 1 + a * (n - 1)
-    noise, error = (a * raters) ** 2 + (b * rest) ** 2 / (n - 1), 2 * raters + (n - 2) * rest
-    if noise <= 0 or error + between <= 0:
-        return bottom, 1.0
-    freedom = (a * raters + b * rest) ** 2 / noise
-    below, above = special.fdtri(n - 1, freedom, 1 - tail), special.fdtri(freedom, n - 1, 1 - tail)
-    low = n * (between - below * rest) / (below * error + n * between)
-    high = n * (above * between - rest) / (error + n * above * between)
-    return max(min(float(low), value), bottom), min(max(float(high), value), 1.0)
-
-
-def bland_altman(x: ArrayLike, y: ArrayLike, confidence: float = 0.95) -> BlandAltman:
-    """Bias of y against x with its interval, and the limits of agreement with theirs."""
-    first, second = _pairs(x, y)
-    gap = second - first
-    bias = mean_estimate(gap, confidence)
-    n = len(gap)
-    if n < 2:
-        missing = Estimate.undefined("too_few_items" if n else "no_items", n=n)
-        return BlandAltman(bias, missing, missing)
-    spread = float(gap.std(ddof=1))
-    error = spread * float(np.sqrt(1 / n + intervals.normal_quantile(0.95) ** 2 / (2 * (n - 1))))
-    half = float(intervals.t_quantile(confidence, np.asarray(n - 1.0))) * error if error > 0 else 3.0 / n
-    limits = (float(gap.mean()) + side * intervals.normal_quantile(0.95) * spread for side in (-1, 1))
-    lower, upper = (
-        Estimate(limit, limit - half, limit + half, "bland-altman", n, float(n), confidence, None, error)
-        for limit in limits
-    )
-    return BlandAltman(bias, lower, upper)

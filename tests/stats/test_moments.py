@@ -37,7 +37,7 @@ def value_of(name: str, x: np.ndarray, y: np.ndarray, w: np.ndarray) -> float:
     return found
 
 
-@pytest.mark.parametrize("name", ["bias", "rmse", "pearson", "lin", "alpha"])
+@pytest.mark.parametrize("name", ["bias", "limit_low", "limit_high", "rmse", "pearson", "lin", "alpha"])
 def test_errors_are_those_of_one_label_more_or_less(name: str) -> None:
     """Infinitesimal jackknife: move each label's weight a little and add up the squared effects."""
     step, effects = 1e-5, []
@@ -57,7 +57,7 @@ def test_errors_are_those_of_one_label_more_or_less(name: str) -> None:
 def test_perfect_and_shifted_answers_have_an_interval(x: np.ndarray, shift: float, n: int) -> None:
     for name, found in moments.summarise(Moments.from_pairs(x[:n], x[:n] + shift, span=4.0)).estimates.items():
         if found.value is None:
-            assert found.reason == "one_category"
+            assert found.reason == "one_category" or (n == 1 and found.reason == "too_few_items")
             continue
         assert found.low is not None and found.high is not None, name
         assert found.low <= found.value <= found.high and found.low < found.high, name
@@ -121,8 +121,48 @@ def test_an_estimate_is_a_number_within_its_limits_or_a_reason(rows: list[tuple[
     x, y, w = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
     for name, found in moments.summarise(Moments.from_pairs(x, y, w, 3.0, 4.0)).estimates.items():
         if found.value is None:
-            assert found.reason == "one_category"
+            assert found.reason in ("one_category", "too_few_items")
             continue
         assert found.low is not None and found.high is not None
         assert found.low <= found.value <= found.high, name
         assert found.low < found.high, name
+
+
+def test_icc_by_analysis_of_variance() -> None:
+    """Shrout and Fleiss' six subjects, the first two judges."""
+    first, second = np.array([9.0, 6, 8, 7, 10, 6]), np.array([2.0, 1, 4, 1, 5, 2])
+    rows = np.array([first, second]).T
+    grand = rows.mean()
+    between = 2 * ((rows.mean(1) - grand) ** 2).sum() / 5
+    judges = 6 * ((rows.mean(0) - grand) ** 2).sum()
+    error = ((rows - grand) ** 2).sum() - 5 * between - judges
+    expected = (between - error / 5) / (between + error / 5 + 2 * (judges - error / 5) / 6)
+    found = moments.icc(Moments.from_pairs(first, second, centre=5.0, span=9.0))
+    assert found.value == pytest.approx(expected)
+    assert found.low is not None and found.high is not None and -1 <= found.low < 0.2 < found.high <= 1
+
+
+def test_icc_covers() -> None:
+    rng, truth, hits = np.random.default_rng(1), 0.8 / 1.045, 0
+    for _ in range(300):
+        x, z = rng.normal(size=(2, 60))
+        found = moments.icc(Moments.from_pairs(x, 0.8 * x + 0.6 * z + 0.3, span=8.0))
+        hits += (found.low or 0) <= truth <= (found.high or 0)
+    assert 270 <= hits <= 299
+
+
+def test_icc_without_variation_is_undefined() -> None:
+    assert moments.icc(Moments.from_pairs(np.full(2, 2.0), np.full(2, 2.0), span=4.0)).reason == "one_category"
+    assert moments.icc(Moments.from_pairs(np.ones(1), np.full(1, 2.0), span=4.0)).reason == "too_few_items"
+    assert moments.icc(Moments.from_pairs(np.array([0.0, 1]), np.array([1.0, 0]), span=4.0)).reason == "one_category"
+
+
+def test_limits_of_agreement_are_bland_and_altmans() -> None:
+    found = moments.summarise(Moments.from_pairs(X, Y, centre=3.0, span=4.0)).estimates
+    gap = Y - X
+    for name, side in (("limit_low", -1), ("limit_high", 1)):
+        assert found[name].value == pytest.approx(gap.mean() + side * 1.959964 * gap.std(ddof=1))
+        # Bland and Altman's own error of a limit, √(3/n) standard deviations, holds for normal differences.
+        assert found[name].standard_error == pytest.approx(gap.std() * np.sqrt(2.92 / 90), rel=0.3)
+    alike = moments.limit_of_agreement(Moments.from_pairs(X, X, centre=3.0, span=4.0), 1)
+    assert alike.value == pytest.approx(0, abs=1e-6) and alike.low is not None and alike.low < -0.1
