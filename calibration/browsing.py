@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from django.db.models import QuerySet
 from django.utils.dateparse import parse_date
 
+from labeling import privacy
 from labeling.errors import Refused
 from labeling.models import Conversation
 
@@ -48,7 +49,8 @@ def read(*, query: Mapping[str, str]) -> Page:
         found = found.filter(external_id__startswith=query["q"].strip())
     if query.get("before", "").isdigit():
         found = found.filter(id__lt=int(query["before"]))
-    rows = list(found[: PAGE + 1])
+    mask = privacy.in_force()
+    rows = [privacy.shown(row, mask) for row in found[: PAGE + 1]]
     return Page(rows[:PAGE], str(rows[PAGE - 1].id) if len(rows) > PAGE else "")
 
 

@@ -15,7 +15,7 @@ from calibration import overviews, reading
 from calibration.evidence import reports
 from calibration.models import Classifier, Outcome, Prediction
 from calibration.stats.verdicts import TRUSTED, UNPROVEN, UNTRUSTED
-from labeling import blindness
+from labeling import blindness, privacy
 from labeling.errors import NotFound
 from labeling.models import WHOLE, Conversation, Label, Ruling, Signal, User
 from labeling.values import Scale
@@ -183,11 +183,11 @@ def _many(number: int, one: str, several: str = "") -> str:
 
 
 def _contacts(conversations: Sequence[Conversation], readings: Mapping[int, list[Reading]]) -> list[Contact]:
-    contacts = []
+    contacts, mask = [], privacy.in_force()
     for number, one in enumerate(conversations, 1):
         known = {each.signal.slug: each for each in readings.get(one.id, []) if not each.hidden}
         contact = Contact(
-            number, one.started_at, one.channel, one.external_id, reading.gist(one.summary, one.turns), one.cohort,
+            number, one.started_at, one.channel, one.external_id, reading.gist(one.summary, one.turns, mask), one.cohort,
             readings.get(one.id, []), resolved=_resolved(known.get(RESOLUTION)), effort=_effort(known.get(EFFORT)),
         )  # fmt: skip
         contacts.append(contact)

@@ -15,8 +15,9 @@ from calibration import overviews
 from calibration.evidence import reports, sentences
 from calibration.models import Classifier, Outcome, Prediction
 from calibration.stats.verdicts import UNTRUSTED
-from labeling import blindness, wording
+from labeling import blindness, privacy, wording
 from labeling.models import WHOLE, Conversation, Label, Ruling, Signal, User
+from labeling.personal import Mask
 from labeling.values import Scale
 
 MOST_JOURNEY = 40
@@ -91,10 +92,14 @@ class Told:
         return [one for one in self.judged if one.turn is None]
 
 
-def read(*, conversation: Conversation, reader: User) -> Told:
-    """What `reader` may see of it."""
+def read(*, conversation: Conversation, reader: User, mask: Mask) -> Told:
+    """What `reader` may see of it, masked where the workspace says so."""
+    conversation = privacy.shown(conversation, mask)
     closed = {signal for _, signal in blindness.open_questions(reader=reader, conversations=[conversation.id])}
     judged = _judged(conversation, closed)
+    for one in judged:
+        for score in one.scores:
+            score.prediction.rationale = mask.text(score.prediction.rationale)
     outcomes = list(conversation.outcomes.order_by("at", "id"))
     heard = wording.read(conversation.asr, conversation.turns)
     sentence, doubtful = _sentence(conversation, judged)
@@ -104,7 +109,7 @@ def read(*, conversation: Conversation, reader: User) -> Told:
         heard,
         judged,
         outcomes,
-        _journey(conversation),
+        _journey(conversation, mask),
         sentence,
         doubtful,
         bool(closed),
@@ -267,14 +272,20 @@ def _majority(one: Judged) -> str | None:
     return ranked[0][0]
 
 
-def _journey(conversation: Conversation) -> list[Step]:
+def _journey(conversation: Conversation, mask: Mask) -> list[Step]:
     """The customer's conversations and outcomes in order of time."""
     if not conversation.customer:
         return []
     others = Conversation.objects.filter(customer=conversation.customer).order_by("started_at", "id")
     columns = others.values_list("external_id", "channel", "started_at", "summary", "turns")[:MOST_JOURNEY]
     steps = [
-        Step(at, channel, gist(summary, turns), reverse("conversation", args=[key]), key == conversation.external_id)
+        Step(
+            at,
+            channel,
+            gist(summary, turns, mask),
+            reverse("conversation", args=[key]),
+            key == conversation.external_id,
+        )
         for key, channel, at, summary, turns in columns
     ]
     mine = Outcome.objects.filter(Q(customer=conversation.customer) | Q(conversation__customer=conversation.customer))
@@ -286,8 +297,9 @@ def _journey(conversation: Conversation) -> list[Step]:
     return sorted(timed, key=lambda step: step.at.timestamp() if step.at else 0.0) + [s for s in steps if s.at is None]
 
 
-def gist(summary: str, turns: Sequence[dict[str, Any]]) -> str:
+def gist(summary: str, turns: Sequence[dict[str, Any]], mask: Mask) -> str:
     text = summary or next((turn.get("text", "") for turn in turns if turn.get("role") == "customer"), "")
+    text = mask.text(text[:2000])
     return text if len(text) <= 90 else text[:89].rstrip() + "…"
 
 

@@ -85,6 +85,7 @@ pages: list[URLPattern] = [
     path("traces/retry/", trace_pages.retry, name="traces-retry"),
     path("traces/<str:trace_id>/", trace_pages.trace, name="trace"),
     path("conversations/", conversation_pages.conversations, name="conversations"),
+    path("conversations/<path:external_id>/original/", conversation_pages.original, name="conversation-original"),
     path("conversations/<path:external_id>/", conversation_pages.conversation, name="conversation"),
 ]
 

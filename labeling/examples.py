@@ -7,8 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from labeling import blindness
+from labeling import blindness, privacy
 from labeling.models import WHOLE, Category, Ruling, Signal, User
+from labeling.personal import Mask
+from labeling.privacy import NOTHING
 from labeling.values import Scale
 
 PER_CATEGORY = 2
@@ -41,6 +43,7 @@ def of(signals: Iterable[int], *, reader: User) -> dict[int, list[Shown]]:
     theirs that asks the signal is left out, answered or not. Broken data and truly ambiguous cases teach nothing.
     """
     found: dict[int, list[Shown]] = {}
+    mask = privacy.in_force()
     for signal in Signal.objects.filter(id__in=list(signals)).exclude(scale=Signal.Scale.INTERVAL):
         rulings = list(_decided(signal))
         asked = blindness.in_open_queues(reader=reader, conversations={one.conversation_id for one in rulings})
@@ -49,7 +52,7 @@ def of(signals: Iterable[int], *, reader: User) -> dict[int, list[Shown]]:
         )
         categories = Category.objects.filter(signal=signal).order_by("position") if chosen else []
         found[signal.id] = [
-            Shown(one.label, [_example(ruling) for ruling in chosen[one.value]])
+            Shown(one.label, [_example(ruling, mask) for ruling in chosen[one.value]])
             for one in categories
             if one.value in chosen
         ]
@@ -75,13 +78,13 @@ def _by_category(scale: Scale, rulings: Iterable[Ruling]) -> dict[str, list[Ruli
     return {value: rulings for value, rulings in chosen.items() if rulings}
 
 
-def _example(ruling: Ruling) -> Example:
-    return Example(_quote(ruling), ruling.note, ruling.conversation.channel)
+def _example(ruling: Ruling, mask: Mask) -> Example:
+    return Example(_quote(ruling, mask), mask.text(ruling.note), ruling.conversation.channel)
 
 
-def _quote(ruling: Ruling) -> str:
+def _quote(ruling: Ruling, mask: Mask = NOTHING) -> str:
     """The asked turn; of a whole conversation what the customer said first and last."""
-    turns: list[dict[str, Any]] = ruling.conversation.turns
+    turns: list[dict[str, Any]] = privacy.shown(ruling.conversation, mask).turns
     if ruling.turn != WHOLE:
         return _short(str(turns[ruling.turn].get("text", ""))) if ruling.turn < len(turns) else ""
     said = [str(turn.get("text", "")) for turn in turns if turn.get("role") == "customer"] or [

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 
-from labeling import checks, wording
+from labeling import checks, privacy, wording
 from labeling.formats.rows import moment_text
 from labeling.labels import Undone
 from labeling.leasing import COUNTED_OPEN, Place, worded
@@ -41,6 +41,7 @@ def served(slot: Slot, *, shows_cohort: bool) -> dict[str, Any]:
 
 def shown(conversation: Conversation, turn: int, *, shows_cohort: bool) -> dict[str, Any]:
     """The words of a unit, of an item or of a practice item alike."""
+    conversation = privacy.shown(conversation, privacy.in_force())
     told: dict[str, Any] = {
         "id": conversation.external_id,
         "channel": conversation.channel,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from labeling.api import datasets, labelling, notices, reviews, signals, tokens
+from labeling.api import datasets, labelling, notices, privacy, reviews, signals, tokens
 from labeling.api import practice as practice_api
 from labeling.views import desk, notifications, people, practice, review, settings
+from labeling.views import privacy as privacy_pages
 
 pages: list[URLPattern] = [
     path("sign-in/", people.SignIn.as_view(), name="sign-in"),
@@ -35,6 +36,7 @@ pages: list[URLPattern] = [
     path("settings/signals/<slug:slug>/guideline/", settings.guideline, name="settings-guideline"),
     path("settings/people/", settings.members, name="settings-people"),
     path("settings/people/<path:name>/", settings.change_member, name="settings-person"),
+    path("settings/privacy/", privacy_pages.index, name="settings-privacy"),
     path("settings/tokens/", settings.own_tokens, name="settings-tokens"),
     path("settings/tokens/<int:token>/revoke/", settings.revoke_token, name="settings-token-revoke"),
     path("settings/notifications/", notifications.index, name="settings-notifications"),
@@ -59,6 +61,8 @@ api: list[URLPattern] = [
     path("assignments/<int:assignment>/renew/", labelling.Renew.as_view()),
     path("assignments/<int:assignment>/release/", labelling.Release.as_view()),
     path("reviews/", reviews.Reviews.as_view()),
+    path("privacy/", privacy.PrivacySetting.as_view()),
+    path("original-readings/", privacy.OriginalReadings.as_view()),
     path("tokens/", tokens.Tokens.as_view()),
     path("tokens/<int:token>/", tokens.OneToken.as_view()),
     path("subscriptions/", notices.Subscriptions.as_view()),

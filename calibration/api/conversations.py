@@ -15,10 +15,11 @@ from rest_framework.views import APIView
 
 from calibration import conversations
 from calibration.models import Outcome, Prediction
-from labeling import blindness
+from labeling import blindness, privacy
 from labeling.api.paging import CursorPages
 from labeling.errors import Forbidden, Refused
 from labeling.models import Conversation, Label, User
+from labeling.personal import Mask
 from labeling.tokens import ROLE_SCOPES
 
 EXACT = ("source", "channel", "cohort", "customer")
@@ -53,7 +54,8 @@ class Conversations(APIView):
             )
         pages = CursorPages()
         page = pages.paginate_queryset(found, request, view=self) or []
-        return pages.get_paginated_response([conversations.as_row(row) for row in page])
+        mask = privacy.in_force()
+        return pages.get_paginated_response([conversations.as_row(privacy.shown(row, mask)) for row in page])
 
 
 class OneConversation(APIView):
@@ -64,12 +66,16 @@ class OneConversation(APIView):
     @extend_schema(
         operation_id="conversations_read",
         summary="Read a conversation",
-        parameters=[OpenApiParameter("include", str, description=", ".join(INCLUDES))],
+        parameters=[
+            OpenApiParameter("include", str, description=", ".join(INCLUDES)),
+            OpenApiParameter("originals", bool, description="Unmasked, for those who may; the reading is kept."),
+        ],
         responses=OpenApiTypes.OBJECT,
     )
     def get(self, request: Request, external_id: str) -> Response:
         conversation = get_object_or_404(Conversation, external_id=external_id)
-        row = conversations.as_row(conversation)
+        mask = self._mask(request, external_id)
+        row = conversations.as_row(privacy.shown(conversation, mask))
         wanted = [name for name in request.query_params.get("include", "").split(",") if name]
         unknown = sorted(set(wanted) - set(INCLUDES))
         if unknown:
@@ -79,8 +85,16 @@ class OneConversation(APIView):
         reader: Any = request.user
         closed = {signal for _, signal in blindness.open_questions(reader=reader, conversations=[conversation.id])}
         for name in wanted:
-            row[name] = _included(name, conversation, reader, closed)
+            row[name] = mask.data(_included(name, conversation, reader, closed))
         return Response(row)
+
+    def _mask(self, request: Request, external_id: str) -> Mask:
+        """What is masked for this call; `originals=true` masks nothing, for those who may, and is kept."""
+        if request.query_params.get("originals") != "true":
+            return privacy.in_force()
+        reader: Any = request.user
+        privacy.record_reading(reader=reader, what=f"conversation {external_id}", via="api")
+        return privacy.NOTHING
 
 
 def _included(name: str, conversation: Conversation, reader: User, closed: set[int]) -> list[dict[str, Any]]:

@@ -13,9 +13,10 @@ from django.db.models.functions import Abs
 from calibration import browsing
 from calibration.evidence import pairing
 from calibration.models import ClassifierVersion, FittedOn, Prediction
-from labeling import blindness
+from labeling import blindness, privacy
 from labeling.errors import Refused
 from labeling.models import WHOLE, DatasetVersion, GoldRow, User
+from labeling.personal import Mask
 
 PAGE = 25
 EXCERPT = 280
@@ -179,10 +180,13 @@ def _units(found: list[tuple[str, GoldRow]], version: ClassifierVersion, reader:
     }
     signal = version.classifier.signal_id
     closed = blindness.open_questions(reader=reader, conversations=ids)
+    mask = privacy.in_force()
+    for prediction in said.values():
+        prediction.rationale = mask.text(prediction.rationale)
     return [
         Unit(
             row,
-            excerpt(row),
+            excerpt(row, mask),
             said.get((row.conversation_id, row.turn)),
             name == "agree",
             (row.conversation_id, signal) in closed,
@@ -191,7 +195,7 @@ def _units(found: list[tuple[str, GoldRow]], version: ClassifierVersion, reader:
     ]
 
 
-def excerpt(row: GoldRow) -> str:
+def excerpt(row: GoldRow, mask: Mask) -> str:
     """The asked turn, or the customer's last words."""
     turns = row.turns
     if not turns:
@@ -201,4 +205,5 @@ def excerpt(row: GoldRow) -> str:
     else:
         theirs = [turn.get("text", "") for turn in turns if turn.get("role") == "customer"]
         text = str((theirs or [turns[-1].get("text", "")])[-1])
+    text = mask.text(text[:4000])
     return text if len(text) <= EXCERPT else text[: EXCERPT - 1].rstrip() + "…"

@@ -6,10 +6,13 @@ from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_POST
 
 from calibration import browsing, chains, reading
+from labeling import privacy
 from labeling.access import person, role_required
 from labeling.models import Conversation
+from labeling.personal import Mask
 
 
 @role_required("reviewer")
@@ -29,7 +32,27 @@ def conversations(request: HttpRequest) -> HttpResponse:
 def conversation(request: HttpRequest, external_id: str) -> HttpResponse:
     """One conversation; answers to questions that the reader may still be asked stay hidden."""
     found = get_object_or_404(Conversation, external_id=external_id)
-    told = reading.read(conversation=found, reader=person(request))
-    # Spans may carry answers: they are shown only where none is hidden.
-    chain = None if told.asked else chains.of_conversation(external_id)
-    return render(request, "calibration/conversation.html", {"told": told, "conversation": found, "chain": chain})
+    return _page(request, found, privacy.in_force())
+
+
+@role_required("reviewer")
+@require_POST
+def original(request: HttpRequest, external_id: str) -> HttpResponse:
+    """The same page with nothing masked, for those who may; that they read it is kept."""
+    found = get_object_or_404(Conversation, external_id=external_id)
+    privacy.record_reading(reader=person(request), what=f"conversation {external_id}", via="page")
+    return _page(request, found, privacy.NOTHING)
+
+
+def _page(request: HttpRequest, conversation: Conversation, mask: Mask) -> HttpResponse:
+    told = reading.read(conversation=conversation, reader=person(request), mask=mask)
+    # Spans carry answers and texts as they came: they are shown only where none is hidden and nothing is masked.
+    chain = None if told.asked or mask.kinds else chains.of_conversation(conversation.external_id)
+    context = {
+        "told": told,
+        "conversation": privacy.shown(conversation, mask),
+        "chain": chain,
+        "masked": ", ".join(mask.kinds),
+        "may_unmask": bool(mask.kinds) and privacy.may_read_originals(person(request)),
+    }
+    return render(request, "calibration/conversation.html", context)

@@ -88,7 +88,7 @@ def verify(request: HttpRequest, slug: str, number: int) -> HttpResponse:
 
 @role_required("engineer")
 def export(request: HttpRequest, slug: str, number: int) -> HttpResponseBase:
-    return download(request, access.dataset_version(slug, number))
+    return download(request, access.dataset_version(slug, number), reader=person(request), via="page")
 
 
 @role_required("engineer")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.utils import timezone
@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from labeling import access, exporting, gold
+from labeling import access, exporting, gold, privacy
 from labeling.errors import NotFound, Refused
 from labeling.models import Dataset, DatasetVersion, Queue, Signal, User
 
@@ -137,18 +137,28 @@ class Export(APIView):
 
     @extend_schema(
         summary="Pull a version",
-        parameters=[OpenApiParameter("format", str, enum=list(exporting.STREAMED))],
+        parameters=[
+            OpenApiParameter("format", str, enum=list(exporting.STREAMED)),
+            OpenApiParameter("originals", bool),
+        ],
         responses={200: OpenApiTypes.BINARY, 304: OpenApiResponse(description="Not modified")},
     )
     def get(self, request: Request, slug: str, number: int) -> HttpResponseBase:
-        return download(request._request, access.dataset_version(slug, number))
+        """`originals=true` masks nothing, for those who may; that they read it is kept."""
+        return download(
+            request._request, access.dataset_version(slug, number), reader=cast(User, request.user), via="api"
+        )
 
 
-def download(request: Any, version: DatasetVersion) -> HttpResponseBase:
+def download(request: Any, version: DatasetVersion, *, reader: User, via: str) -> HttpResponseBase:
     """A version in the format that the query asks for, streamed, with hash and tag; page and API share it."""
     name = request.GET.get("format", "jsonl")
-    chunks = exporting.stream(version=version, format=name)
-    tag = exporting.etag(version=version, format=name)
+    mask = privacy.in_force()
+    if request.GET.get("originals") == "true":
+        privacy.record_reading(reader=reader, what=f"dataset {version}", via=via)
+        mask = privacy.NOTHING
+    chunks = exporting.stream(version=version, format=name, mask=mask)
+    tag = exporting.etag(version=version, format=name, mask=mask)
     unchanged = get_conditional_response(request, etag=tag, response=None)
     response: HttpResponseBase
     if unchanged is not None:
@@ -166,6 +176,8 @@ def download(request: Any, version: DatasetVersion) -> HttpResponseBase:
             response["X-Not-Carried"] = ", ".join(lost)
     response["ETag"] = tag
     response["X-Dataset-SHA256"] = version.sha256
+    if mask.kinds:
+        response["X-Dataset-Masked"] = ", ".join(mask.kinds)
     return response
 
 

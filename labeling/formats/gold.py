@@ -73,6 +73,7 @@ class Manifest:
     items: int
     frozen_at: str
     aggregation: str
+    masked: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -91,7 +92,7 @@ class Manifest:
             "aggregation": self.aggregation,
             "frozen_at": self.frozen_at,
             "not_carried": list(not_carried),
-        }
+        } | ({"masked": list(self.masked)} if self.masked else {})
 
 
 def unit_id(conversation: str, turn: int | None) -> str:

@@ -6,6 +6,7 @@ from labeling.models.gold import Dataset, DatasetVersion, GoldRow
 from labeling.models.labels import Label, Ruling, Submission
 from labeling.models.notices import Delivery, Notice, Subscription
 from labeling.models.people import ApiToken, User
+from labeling.models.privacy import OriginalReading, Privacy
 from labeling.models.queues import MOST_CHECKS, Item, Queue, QueueMember, QueueSignal, Slot
 from labeling.models.signals import Category, Guideline, Signal
 
@@ -26,9 +27,11 @@ __all__ = [
     "KnownItem",
     "Label",
     "Notice",
+    "OriginalReading",
     "PracticeAnswer",
     "PracticeItem",
     "PracticeRound",
+    "Privacy",
     "Queue",
     "QueueMember",
     "QueueSignal",

@@ -11,11 +11,12 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from labeling import access, adjudication, advice, guidelines, requeueing
+from labeling import access, adjudication, advice, guidelines, privacy, requeueing
 from labeling.access import person, role_required
 from labeling.adjudication import Case, Disagreement, Scope, Unit
 from labeling.errors import Refused
 from labeling.models import WHOLE, Ruling, Signal, User
+from labeling.personal import Mask
 
 
 @role_required("reviewer")
@@ -69,6 +70,8 @@ def _page(request: HttpRequest, scope: Scope) -> HttpResponse:
 def _case(shown: Case, scope: Scope, reviewer: User) -> dict[str, Any]:
     """The unit for the page. Before the decision names are letters, where the queue says so, in the HTML too."""
     hidden = scope.hides_names and shown.ruling is None
+    mask = privacy.in_force()
+    conversation = privacy.shown(shown.conversation, mask)
     labels = {category.value: category.label for category in shown.signal.categories.all()}
     counts: dict[str, int] = {}
     for label in shown.labels:
@@ -82,9 +85,11 @@ def _case(shown: Case, scope: Scope, reviewer: User) -> dict[str, Any]:
     last = Ruling.objects.filter(reviewer=reviewer).order_by("-id").values_list("reason", flat=True).first()
     return {
         "case": shown,
+        "conversation": conversation,
+        "masked": bool(mask.kinds),
         "unit": f"{shown.conversation.id}.{shown.turn}.{shown.signal.id}",
         "turn": None if shown.turn == WHOLE else shown.turn,
-        "votes": _votes(shown, labels, hidden=hidden),
+        "votes": _votes(shown, labels, hidden=hidden, mask=mask),
         "choices": choices,
         "sentence": _sentence(shown, labels, counts),
         "decided": answer_text(shown, shown.ruling.value, labels) if shown.ruling else None,
@@ -95,11 +100,11 @@ def _case(shown: Case, scope: Scope, reviewer: User) -> dict[str, Any]:
     }
 
 
-def _votes(shown: Case, labels: dict[str, str], *, hidden: bool) -> list[dict[str, Any]]:
+def _votes(shown: Case, labels: dict[str, str], *, hidden: bool, mask: Mask) -> list[dict[str, Any]]:
     """The answers side by side: each with who gave it and what they wrote, the most frequent first."""
     by_value: dict[str, list[dict[str, Any]]] = {}
     for number, label in enumerate(shown.labels):
-        comment = label.comment or (label.submission.comment if label.submission else "")
+        comment = mask.text(label.comment or (label.submission.comment if label.submission else ""))
         name = f"Annotator {_letters(number)}" if hidden else label.annotator.username
         by_value.setdefault(label.value, []).append({"name": name, "label": label, "comment": comment})
     answers = [{"said": answer_text(shown, value, labels), "by": votes} for value, votes in by_value.items()]
