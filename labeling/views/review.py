@@ -72,7 +72,8 @@ def _case(shown: Case, scope: Scope, reviewer: User) -> dict[str, Any]:
     hidden = scope.hides_names and shown.ruling is None
     mask = privacy.in_force()
     conversation = privacy.shown(shown.conversation, mask)
-    labels = {category.value: category.label for category in shown.signal.categories.all()}
+    categories = list(shown.signal.categories.all())
+    labels = {category.value: category.label for category in categories}
     counts: dict[str, int] = {}
     for label in shown.labels:
         if not label.late:
@@ -80,7 +81,7 @@ def _case(shown: Case, scope: Scope, reviewer: User) -> dict[str, Any]:
                 counts[value] = counts.get(value, 0) + 1
     choices = [
         {"value": c.value, "label": c.label, "key": c.key or str(c.position + 1)[-1:], "count": counts.get(c.value, 0)}
-        for c in shown.signal.categories.all()
+        for c in categories
     ]
     last = Ruling.objects.filter(reviewer=reviewer).order_by("-id").values_list("reason", flat=True).first()
     return {
