@@ -43,6 +43,7 @@ pages: list[URLPattern] = [
     path("classifiers/<str:slug>/items/", reports.conversations_behind, name="report-items"),
     path("classifiers/<str:slug>/canaries/", canary_pages.index, name="canaries"),
     path("classifiers/<str:slug>/canaries/change/", canary_pages.change, name="canaries-change"),
+    path("classifiers/<str:slug>/plan/", reports.plan, name="plan"),
     path("classifiers/<str:slug>/compare/", reports.compare, name="compare"),
     path("classifiers/<str:slug>/keep/", reports.keep, name="report-save"),
     path("reports/<int:report_id>/", reports.kept_report, name="kept-report"),

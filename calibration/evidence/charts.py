@@ -64,7 +64,7 @@ def interactive(spec: Spec) -> Spec:
             continue
         over_time = layer["encoding"].get("x", {}).get("type") == "temporal"
         kind = layer["mark"]["type"]
-        layer = layer | ({"mark": layer["mark"] | {"clip": True}} if over_time and kind != "text" else {})
+        layer = layer | ({"mark": layer["mark"] | {"clip": kind != "text"}} if over_time else {})
         if over_time and kind == "line" and not bound:
             layer, bound = layer | {"params": [window | {"bind": "scales"}]}, True
         layers.append(layer)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from calibration import volumes
 from calibration.errors import EvidenceRefused
 from calibration.evidence import measuring, pairing, reports
 from calibration.models import ClassifierVersion
@@ -63,6 +65,7 @@ def plan(
         "rows": rows,
         "further": sum(known),
         "settling": _settling([row for row, _ in finest], shares),
+        "random": _at_random(version, given.by, rows),
     }
 
 
@@ -85,6 +88,23 @@ def _settling(rows: Sequence[dict[str, Any]], shares: Sequence[float]) -> dict[s
         "ratio": aimed / random if random else None,
         "next_round": sum(row["next_round"] for row in rows),
     }
+
+
+def _at_random(version: ClassifierVersion, by: Sequence[str], rows: Sequence[dict[str, Any]]) -> int | None:
+    """Labels drawn at random until the slice that waits longest has its own, by the slices' shares of what was scored.
+
+    None where the shares are not counted (slices by attributes), or a slice that wants labels is not scored at all.
+    """
+    if not set(by) <= set(volumes.CORE):
+        return None
+    counts: Counter[tuple[str, ...]] = Counter()
+    for row in volumes.read([version], by=by):
+        counts[row.place] += row.count
+    wanted = [row for row in rows if len(row["slice"]) == len(by) and row["further"]]
+    held = [counts[tuple(row["slice"][name] for name in by)] for row in wanted]
+    if not all(held):
+        return None
+    return max((math.ceil(row["further"] * counts.total() / n) for row, n in zip(wanted, held, strict=True)), default=0)
 
 
 def _needed(

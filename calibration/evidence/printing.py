@@ -51,6 +51,8 @@ def plan(document: dict[str, Any]) -> str:
         f"{document['classifier']}@{document['version']} on {document['dataset']}: "
         f"{sentences.statistic_name(name)} ± {document['half_width']:g} needs {document['further']:,} further labels"
     )
+    if document["random"]:
+        title += f"; drawn at random it would take {document['random']:,}"
     return "\n".join([title, *_settling(document), "", *_aligned(header, rows)])
 
 

@@ -13,10 +13,11 @@ from django.views.decorators.http import require_POST
 
 from calibration import overviews
 from calibration.drift import canary_watch, recognisers
-from calibration.evidence import charts, comparing, history, items, presenting, printing, reports
+from calibration.evidence import charts, comparing, history, items, planning, presenting, printing, reports
 from calibration.models import AgreementReport, Classifier, ClassifierVersion
 from labeling import access, references
 from labeling.access import role_required
+from labeling.errors import Refused
 from labeling.models import DatasetVersion
 
 DEFAULT_BY = "channel,cohort"
@@ -147,6 +148,36 @@ def compare(request: HttpRequest, slug: str) -> HttpResponse:
         context |= {"a": a, "b": b, "by": ",".join(by), "document": document}
         context |= {"lines": presenting.comparison(document)}
     return render(request, "calibration/compare.html", context)
+
+
+@role_required("engineer")
+def plan(request: HttpRequest, slug: str) -> HttpResponse:
+    """Labels that each slice still wants for an interval or a verdict, beside what random sampling would want."""
+    classifier = get_object_or_404(Classifier.objects.select_related("signal"), slug=slug)
+    gold, choices = _gold(request, classifier)
+    versions = list(classifier.versions.select_related("classifier__signal"))
+    by, width = request.GET.get("by", DEFAULT_BY), request.GET.get("half_width", "")
+    context: dict[str, Any] = {"classifier": classifier, "gold": gold, "choices": choices, "versions": versions}
+    context |= {"by": by, "half_width": width or planning.HALF_WIDTH}
+    if gold is None or not versions:
+        return render(request, "calibration/plan.html", context)
+    asked = request.GET.get("version", versions[-1].version)
+    version = get_object_or_404(
+        ClassifierVersion.objects.select_related("classifier__signal"), classifier=classifier, version=asked
+    )
+    try:
+        half = float(width) if width else planning.HALF_WIDTH
+        document = planning.plan(dataset_version=gold, version=version, half_width=half, by=by.split(","))
+    except ValueError:
+        context |= {"version": version, "refused": f"{width!r} is not a number"}
+        return render(request, "calibration/plan.html", context, status=422)
+    except Refused as refused:
+        context |= {"version": version, "refused": refused.message}
+        return render(request, "calibration/plan.html", context, status=422)
+    finest = [row for row in document["rows"] if len(row["slice"]) == len(document["by"])]
+    return render(
+        request, "calibration/plan.html", context | {"version": version, "document": document, "rows": finest}
+    )
 
 
 @require_POST
