@@ -17,11 +17,12 @@ from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from calibration.models import ClassifierVersion, Outcome, Prediction
+from calibration.stats import moments
 from calibration.stats import outcomes as surveys
 from calibration.stats.estimate import Estimate
 from calibration.stats.intervals import wilson
+from calibration.stats.moments import Moments
 from calibration.stats.outcomes import ResponseBias, Survey
-from calibration.stats.scores import BlandAltman, bland_altman
 from labeling.errors import Refused
 from labeling.models import WHOLE, Conversation, Signal
 
@@ -62,13 +63,22 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Gap:
+    """The proxy minus the customer: on average, and between which limits 95 % of the differences lie."""
+
+    bias: Estimate
+    lower: Estimate
+    upper: Estimate
+
+
+@dataclass(frozen=True, slots=True)
 class Proxy:
     """One version of the CSAT proxy against verified CSAT, on the conversations that have both."""
 
     version: ClassifierVersion
     pairs: int
     rank: Estimate
-    gap: BlandAltman
+    gap: Gap
     steps: list[Step]
     bias: ResponseBias | None
 
@@ -288,7 +298,8 @@ def _proxy(
         for (value, score), n in sorted(everyone.items(), key=lambda item: item[0][1])
     ]
     rank = surveys.proxy_correlation(proxy, answers)
-    gap = bland_altman(answers, proxy)
+    sums = Moments.from_pairs(answers, proxy)
+    gap = Gap(moments.bias(sums), moments.limit_of_agreement(sums, -1), moments.limit_of_agreement(sums, 1))
     return Proxy(version, len(answers), rank, gap, steps if categorical else [], bias)
 
 
