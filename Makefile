@@ -3,7 +3,7 @@ PYTHON ?= python3
 PORT ?= 8000
 BIN := .venv/bin
 
-.PHONY: run test check bench setup setup-dev coverage-sim stats-coverage format
+.PHONY: run test clients check bench setup setup-dev coverage-sim stats-coverage format
 
 setup: .venv/.ready
 setup-dev: .venv/.ready-dev
@@ -23,6 +23,11 @@ run: setup
 
 test: setup-dev
 	@$(BIN)/python -m tests.run
+
+# Public exporters and evaluation clients, unmodified, for tests/test_real_clients.py: they pin other versions than cxlab does.
+clients:
+	@$(PYTHON) -m venv .venv-clients/otel && .venv-clients/otel/bin/pip install --quiet fi-instrumentation-otel==1.1.0 traceai-openai==0.1.10 openinference-instrumentation-openai==0.1.66 opentelemetry-exporter-otlp-proto-http==1.45.2
+	@$(PYTHON) -m venv .venv-clients/evals && .venv-clients/evals/bin/pip install --quiet ai-evaluation==1.1.0
 
 check: setup-dev
 	$(BIN)/ruff format --check .

@@ -54,7 +54,7 @@ class Evaluation:
         return {
             "name": name,
             "reason": self.answer.rationale,
-            "runtime": round(1000 * (self.answer.seconds or 0.0), 3),
+            "runtime": round(1000 * (self.answer.seconds or 0.0)),  # whole milliseconds: clients take no fraction
             "output": self.answer.value,
             "output_type": self.output_type,
             "eval_id": self.id,

@@ -66,7 +66,7 @@ class Hearing:
         """The verdict for people."""
         if self.verdict == FALLS:
             at = 100 * (self.trend.falls_below_at or 0.0)
-            text = f"agreement falls below the bar where the word error rate passes {at:.0f} %"
+            text = f"{self.statistic} on voice falls below the bar when WER passes {at:.0f} %"
             return text if self.falls else text + ", though the fall may be chance"
         if self.verdict == THIN:
             return "too little to fit a curve"
@@ -94,6 +94,10 @@ class Hearing:
         return float(1 / (1 + math.exp(-(intercept + slope * rate))))
 
     @property
+    def statistic(self) -> str:
+        return self.signal.trust_statistic.replace("_", " ")
+
+    @property
     def signal(self) -> Signal:
         return self.version.classifier.signal
 
@@ -112,7 +116,7 @@ def sentence(found: Sequence[Hearing]) -> str:
     if falling:
         first = min(falling, key=lambda one: one.trend.falls_below_at or 0.0)
         at = 100 * (first.trend.falls_below_at or 0.0)
-        return f"{first.version} falls below its bar where more than {at:.0f} % of a call’s words are wrong"
+        return f"{first.statistic} of {first.version} on voice falls below the bar when WER passes {at:.0f} %"
     fitted = [one for one in found if one.verdict != THIN]
     if any(one.falls for one in fitted):
         return f"{next(one for one in fitted if one.falls).version} agrees less the more words are wrong"

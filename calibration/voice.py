@@ -7,7 +7,6 @@ lower case and without punctuation, since no recogniser is asked for either.
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from calibration.models import Transcription
 from calibration.stats import outcomes as statistics
 from calibration.stats.estimate import Estimate
 from labeling.models import Conversation
+from labeling.wording import normal
 
 BATCH = 200
 SEED = 20260301
@@ -183,13 +183,6 @@ def count(said: str, heard: str) -> Errors:
         character_errors=spelled.substitutions + spelled.insertions + spelled.deletions,
         mistakes=tuple((said, heard, n) for (said, heard), n in wrong.most_common(KEPT_MISTAKES)),
     )
-
-
-def normal(text: str) -> str:
-    """Lower case, punctuation but apostrophes gone, one space between words."""
-    plain = unicodedata.normalize("NFC", text).lower().replace("’", "'")
-    kept = (" " if unicodedata.category(one)[0] in "PS" and one != "'" else one for one in plain)
-    return " ".join(word.strip("'") for word in "".join(kept).split() if word.strip("'"))
 
 
 def _mistakes(said: Sequence[str], heard: Sequence[str], alignment: Iterable[Any]) -> Iterable[tuple[str, str]]:

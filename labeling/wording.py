@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,13 +40,13 @@ def read(asr: Mapping[str, Any] | None, turns: Sequence[Mapping[str, Any]]) -> T
     heard, said = str(asr.get("hypothesis") or ""), str(asr.get("reference") or "")
     if not heard.strip() or not said.strip():
         return None
+    whole, errors = align(" ".join(heard.split()), " ".join(said.split()))
+    words = len(normal(said).split())
     lines = heard.split("\n"), said.split("\n")
     if len(lines[0]) == len(lines[1]) == len(turns):
-        aligned = [align(one, other) for one, other in zip(*lines, strict=True)]
-        pieces = tuple(tuple(found) for found, _ in aligned)
-        return Transcription(pieces, (), sum(errors for _, errors in aligned), len(said.split()))
-    found, errors = align(" ".join(heard.split()), " ".join(said.split()))
-    return Transcription((), tuple(found), errors, len(said.split()))
+        pieces = tuple(tuple(align(one, other)[0]) for one, other in zip(*lines, strict=True))
+        return Transcription(pieces, (), errors, words)
+    return Transcription((), tuple(whole), errors, words)
 
 
 def words(turn: Mapping[str, Any]) -> list[list[Any]]:
@@ -70,17 +71,49 @@ def _is_share(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
+def normal(text: str) -> str:
+    """Words as they are compared, everywhere: lower case, punctuation but apostrophes gone, one space between them."""
+    plain = unicodedata.normalize("NFC", text).lower().replace("’", "'")
+    kept = (" " if unicodedata.category(one)[0] in "PS" and one != "'" else one for one in plain)
+    return " ".join(word.strip("'") for word in "".join(kept).split() if word.strip("'"))
+
+
 def align(heard: str, said: str) -> tuple[list[Piece], int]:
-    """Pieces of what was heard, and the number of word errors in it."""
-    words, reference = heard.split(), said.split()
-    if not reference:
-        return ([Piece(heard, "")] if words else []), len(words)
-    if not words:
-        return [Piece("", said)], len(reference)
-    result = jiwer.process_words(said, heard)
+    """Pieces of what was heard, as it was written, and the number of word errors in it by `normal` words."""
+    mine, theirs = _Words.of(heard), _Words.of(said)
+    if not theirs.plain:
+        return ([Piece(heard, "")] if mine.plain else []), len(mine.plain)
+    if not mine.plain:
+        return [Piece("", said)], len(theirs.plain)
+    result = jiwer.process_words(" ".join(theirs.plain), " ".join(mine.plain))
     pieces = []
     for chunk in result.alignments[0]:
-        mine = " ".join(words[chunk.hyp_start_idx : chunk.hyp_end_idx])
-        theirs = " ".join(reference[chunk.ref_start_idx : chunk.ref_end_idx])
-        pieces.append(Piece(mine) if chunk.type == "equal" else Piece(mine, theirs))
+        text = mine.between(chunk.hyp_start_idx, chunk.hyp_end_idx)
+        reference = theirs.between(chunk.ref_start_idx, chunk.ref_end_idx)
+        pieces.append(Piece(text) if chunk.type == "equal" else Piece(text, reference))
     return pieces, result.substitutions + result.deletions + result.insertions
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """A text's words as they are compared (`plain`), and as they were written: `check-in,` is two of the first and one of
+    the second, which stands with its first word; what is no word stands with the one before it."""
+
+    plain: list[str]
+    written: list[str]
+
+    @classmethod
+    def of(cls, text: str) -> _Words:
+        plain: list[str] = []
+        written: list[str] = []
+        for token in text.split():
+            words = normal(token).split()
+            if words:
+                plain += words
+                written += [token, *[""] * (len(words) - 1)]
+            elif written:
+                written[-1] = f"{written[-1]} {token}".strip()
+        return cls(plain, written)
+
+    def between(self, start: int, end: int) -> str:
+        return " ".join(word for word in self.written[start:end] if word)

@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
-from calibration import hearing
+from calibration import confidence, hearing
 from calibration import voice as transcriptions
 from labeling.access import role_required
 
@@ -17,6 +17,7 @@ def voice(request: HttpRequest) -> HttpResponse:
     """Error rates per recogniser and slice, the words most often wrong, and what mishearing costs the classifiers."""
     found = hearing.read()
     context = {"report": transcriptions.cached(), "hearing": found, "consequence": hearing.sentence(found)}
+    context["confidence"] = confidence.read()
     return render(request, "calibration/voice.html", context)
 
 

@@ -18,9 +18,11 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from calibration import hearing, tasks, voice
+from calibration import confidence, hearing, tasks, voice
 from calibration.models import Transcription
+from labeling import wording
 from labeling.models import Conversation
+from labeling.wording import normal
 from tests.make import make_conversation, make_gold, make_signal, make_user, make_version
 
 pytestmark = pytest.mark.django_db
@@ -129,7 +131,7 @@ def test_agreement_falls_below_the_bar_where_words_go_wrong() -> None:
     assert [band.agreement.n for band in found.bands] == [80, 80, 160, 80]
     shares = [band.agreement.value or 0.0 for band in found.bands]
     assert shares == sorted(shares, reverse=True)
-    assert hearing.sentence([found]).startswith("judge@v1 falls below its bar where more than ")
+    assert hearing.sentence([found]).startswith("accuracy of judge@v1 on voice falls below the bar when WER passes ")
 
 
 def test_the_bar_on_kappa_becomes_a_share_of_agreement() -> None:
@@ -148,7 +150,7 @@ def test_real_calls_have_the_rate_that_plain_jiwer_gives(shared: Path) -> None:
     for one in texts:
         call(one["reference"], one["hypothesis"])
     voice.measure()
-    said, heard = ([voice.normal(one[name]) for one in texts] for name in ("reference", "hypothesis"))
+    said, heard = ([normal(one[name]) for one in texts] for name in ("reference", "hypothesis"))
     whole = voice.read().whole
     assert whole.wer.value == pytest.approx(jiwer.wer(said, heard)) and whole.calls == len(texts)
     assert whole.cer.value == pytest.approx(jiwer.cer(said, heard))
@@ -168,7 +170,7 @@ def test_the_page_reads_and_never_measures(client: Client) -> None:
     with CaptureQueriesContext(connection) as queries:
         page = client.get("/voice/").content.decode()
     assert (
-        "20.0 % of the words of calls are misheard; judge@v1 falls below its bar" in page
+        "20.0 % of the words of calls are misheard; accuracy of judge@v1 on voice falls below the bar" in page
         and "Measure 1 call now" in page
     )
     assert len(queries) < 20
@@ -185,3 +187,50 @@ def test_who_may_see_it(client: Client) -> None:
     assert client.post("/voice/measure/").status_code == 403
     client.force_login(make_user(role="engineer"))
     assert client.get("/voice/").status_code == 200
+
+
+def test_the_conversation_page_counts_as_the_report_does() -> None:
+    said, heard = "Well, the check-in isn’t open!", "well the check in is not open -"
+    found = voice.count(said, heard)
+    told = wording.read({"reference": said, "hypothesis": heard}, [])
+    assert told is not None
+    assert (told.words, told.errors) == (found.words, found.substitutions + found.insertions + found.deletions)
+    assert [(piece.text, piece.reference) for piece in told.whole if piece.reference is None] == [
+        ("well the check in", None), ("open -", None),
+    ]  # fmt: skip
+
+
+def test_confidence_is_held_against_the_errors_that_it_should_tell(client: Client) -> None:
+    said = "w0 w1 w2 w3 w4 w5 w6 w7 w8 w9"
+    for number in range(60):
+        wrong = number % 4
+        heard = " ".join(said.split()[: 10 - wrong])
+        make_conversation(channel="voice", asr={"reference": said, "hypothesis": heard, "confidence": 1 - wrong / 10})
+    for _ in range(5):
+        make_conversation(channel="voice", asr={"hypothesis": "w0", "confidence": 0.85})
+    make_conversation(channel="voice", asr={"hypothesis": "w0", "confidence": "high"})
+    assert voice.measure() == 66
+    found = confidence.read()
+    assert found is not None and (found.alone, found.both, found.mean) == (5, 60, pytest.approx(0.85))
+    assert found.rank.value == pytest.approx(-1)
+    assert found.expected.value == pytest.approx(0.15)
+    client.force_login(make_user(role="engineer"))
+    assert "stands for a WER of about 15.0 %" in client.get("/voice/").content.decode()
+
+
+def test_a_classifier_that_errs_for_other_reasons_has_no_curve_that_falls() -> None:
+    rng = random.Random(7)
+    signal = make_signal("resolved", scale="binary", values=("no", "yes"))
+    version = make_version(signal)
+    rows = []
+    for number in range(400):
+        made = call(" ".join("abcdefghij"), " ".join("abcdefghij"[: 10 - number % 5]))
+        gold = ("no", "yes")[number // 5 % 2]
+        right = rng.random() < 0.7
+        rows.append(
+            {"gold": gold, "conversation": made, "said": {version: gold if right else {"no": "yes", "yes": "no"}[gold]}}
+        )
+    make_gold(signal, rows)
+    voice.measure()
+    [found] = hearing.read()
+    assert not found.falls and "on voice falls below" not in hearing.sentence([found])
