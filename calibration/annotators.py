@@ -14,8 +14,8 @@ from typing import Any
 
 from django.db.models import Count, F, Q
 
+from calibration.evidence.cells import VoteGroup
 from calibration.evidence.measuring import human_agreement
-from calibration.evidence.pairing import VoteGroup
 from calibration.stats import human, steadiness
 from calibration.stats.estimate import Estimate
 from calibration.stats.intervals import wilson

@@ -10,8 +10,8 @@ from itertools import combinations
 from typing import Any
 
 from calibration.annotators import told
+from calibration.evidence.cells import VoteGroup
 from calibration.evidence.measuring import human_agreement
-from calibration.evidence.pairing import VoteGroup
 from calibration.stats.estimate import Estimate
 from calibration.stats.intervals import wilson
 from calibration.stats.summary import estimate

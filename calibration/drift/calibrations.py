@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from django.db.models import Count, F, Max
 
 from calibration.evidence import pairing
-from calibration.evidence.pairing import Cell
+from calibration.evidence.cells import OK, Cell
 from calibration.models import ClassifierVersion, Monitor, Prediction, Recalibration
 from calibration.stats import summary
 from calibration.stats.estimate import Estimate
@@ -92,7 +92,7 @@ def early(whole: Calibration, said: Mapping[Unit, Said]) -> Calibration | None:
         spoken, weight = said[conversation, turn], 1 / chance
         moments = None if number is None else {"abs": weight * abs(number - (spoken.number or 0.0))}
         gold, predicted = (str(value), spoken.value) if number is None else ("", "")
-        cells.setdefault(key, []).append(Cell(key, gold, predicted, pairing.OK, 1, weight, weight**2, moments))
+        cells.setdefault(key, []).append(Cell(key, gold, predicted, OK, 1, weight, weight**2, moments))
         used.add((conversation, turn))
     sliced = {key: tuple(found) for key, found in cells.items()}
     return replace(whole, until=until, cells=sliced, labels=len(used), used=frozenset(used))
@@ -161,7 +161,7 @@ def _read(version: ClassifierVersion, gold: DatasetVersion, by: Sequence[str]) -
     positions = [pairs.by.index(name) for name in by]
     cells: dict[Place, list[Cell]] = {}
     for cell in pairs.cells:
-        if cell.status == pairing.OK:
+        if cell.status == OK:
             cells.setdefault(tuple(cell.key[i] for i in positions), []).append(cell)
     last = GoldRow.objects.filter(version=gold).aggregate(at=Max("labeled_at"))["at"]
     until = last or gold.frozen_at or gold.created_at

@@ -12,6 +12,7 @@ from calibration import slices
 from calibration.drift.calibrations import Calibration, closeness, span
 from calibration.drift.wrongness import bias
 from calibration.evidence import pairing
+from calibration.evidence.cells import VoteGroup
 from calibration.models import ClassifierVersion, DriftFlag
 from calibration.stats import drift
 from calibration.stats.drift import ALARM, Block, Cell, Drift
@@ -246,7 +247,7 @@ def _spent(closed: Closed, kind: str, version: ClassifierVersion, part: Mapping[
     return None if flag is None else str(flag.evidence.get("until", ""))
 
 
-def _pairwise(groups: Iterable[pairing.VoteGroup]) -> Estimate:
+def _pairwise(groups: Iterable[VoteGroup]) -> Estimate:
     """How often two people who label the same unit agree, units with two labels or more counting once each."""
     units, agreeing = 0, 0.0
     for group in groups:

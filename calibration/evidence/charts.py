@@ -188,6 +188,23 @@ def forest(
     return _frame(layers, list(rows), c, title, 520, {"step": 26})
 
 
+def _series(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row a period and version, as the layers of a trend name their fields."""
+    return [
+        {name: point[name] for name in ("start", "version", "raw", "n", "labels")}
+        | {name: point["corrected"].get(name) for name in ("value", "low", "high")}
+        for point in points
+    ]
+
+
+def _domain(data: Sequence[dict[str, Any]], share: bool) -> list[float]:
+    """From the lowest to the highest end of a band, with room; a share stays within 0 and 1."""
+    ends = [row[name] for row in data for name in ("raw", "low", "high") if row[name] is not None]
+    room = (max(ends, default=1.0) - min(ends, default=0.0)) * 0.12 or 0.05
+    low, high = min(ends, default=0.0) - room, max(ends, default=1.0) + room
+    return [max(low, 0.0), min(high, 1.0)] if share else [low, high]
+
+
 def trend(
     points: Sequence[dict[str, Any]],
     *,
@@ -200,24 +217,9 @@ def trend(
 ) -> Spec:
     """As scored (dotted) and corrected (line with its band), a series for each version; compared periods are shaded."""
     c = colours or LIGHT
-    data = [
-        {
-            "start": point["start"],
-            "version": point["version"],
-            "raw": point["raw"],
-            "value": point["corrected"].get("value"),
-            "low": point["corrected"].get("low"),
-            "high": point["corrected"].get("high"),
-            "n": point["n"],
-            "labels": point["labels"],
-        }
-        for point in points
-    ]
+    data = _series(points)
     form = ".1%" if share else ".2f"
-    ends = [row[name] for row in data for name in ("raw", "low", "high") if row[name] is not None]
-    room = (max(ends, default=1.0) - min(ends, default=0.0)) * 0.12 or 0.05
-    domain = [min(ends, default=0.0) - room, max(ends, default=1.0) + room]
-    domain = [max(domain[0], 0.0), min(domain[1], 1.0)] if share else domain
+    domain = _domain(data, share)
     scale = {"domain": domain, "zero": False, "clamp": True, "nice": False}
     x = {"field": "start", "type": "temporal", "title": None, "axis": {"format": "%-d %b", "tickCount": 8}}
     y = {

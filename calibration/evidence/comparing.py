@@ -7,8 +7,8 @@ from typing import Any
 
 from calibration.errors import NotComparable
 from calibration.evidence import measuring, pairing, sentences
+from calibration.evidence.cells import JointCell
 from calibration.evidence.measuring import Bar
-from calibration.evidence.pairing import JointCell
 from calibration.evidence.reports import slices_of
 from calibration.models import ClassifierVersion
 from calibration.stats import paired

@@ -13,6 +13,7 @@ from calibration import slices
 from calibration.classifiers import version_named
 from calibration.errors import NotComparable
 from calibration.evidence import gate_limits, measuring, pairing, policies, reports, sentences
+from calibration.evidence.cells import Cell, Sample
 from calibration.evidence.comparing import joint_table
 from calibration.evidence.policies import NoWorse, Policy, Rule
 from calibration.models import ClassifierVersion, GateRun
@@ -195,9 +196,7 @@ def _bar(rule: Rule, row: dict[str, Any], value: dict[str, Any], p: float) -> Ch
     return Check(name, row["slice"], rule.statistic, text, value, p, holds, reason, unproven=unproven)
 
 
-def _p(
-    rule: Rule, scale: Scale, cells: Sequence[pairing.Cell], value: dict[str, Any], sample: pairing.Sample | None
-) -> float:
+def _p(rule: Rule, scale: Scale, cells: Sequence[Cell], value: dict[str, Any], sample: Sample | None) -> float:
     """One-sided p of "at most the bar": from the table where there is one, else from the interval."""
     if value.get("value") is None:
         return 1.0

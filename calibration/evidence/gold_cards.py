@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from calibration.evidence import measuring, pairing
-from calibration.evidence.pairing import VoteGroup
+from calibration.evidence.cells import VoteGroup
 from calibration.stats.estimate import Estimate
 from labeling.models import DatasetVersion
 from labeling.values import Scale

@@ -12,8 +12,8 @@ from django.core.cache import cache
 from django.db.models import Max, Min, Sum
 
 from calibration.evidence import measuring, pairing, sentences
+from calibration.evidence.cells import Cell
 from calibration.evidence.measuring import Bar, Slice
-from calibration.evidence.pairing import Cell
 from calibration.models import Classifier, ClassifierVersion, DriftFlag, PredictionRollup
 from calibration.stats.estimate import Estimate
 from labeling.models import DatasetVersion

@@ -12,6 +12,7 @@ from django.db.models.functions import Abs
 
 from calibration import browsing
 from calibration.evidence import pairing
+from calibration.evidence.cells import OK
 from calibration.models import ClassifierVersion, FittedOn, Prediction
 from labeling import blindness, privacy
 from labeling.errors import Refused
@@ -105,9 +106,9 @@ def _counts(
         for cell in pairs.cells
         if all(cell.key[position] == value for position, value in wanted)
         and chosen.get("gold", cell.gold) == cell.gold
-        and ("predicted" not in chosen or (cell.status == pairing.OK and cell.predicted == chosen["predicted"]))
+        and ("predicted" not in chosen or (cell.status == OK and cell.predicted == chosen["predicted"]))
     ]
-    differing = sum(cell.n for cell in cells if cell.status == pairing.OK and cell.gold != cell.predicted)
+    differing = sum(cell.n for cell in cells if cell.status == OK and cell.gold != cell.predicted)
     return sum(cell.n for cell in cells), differing
 
 

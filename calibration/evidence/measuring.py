@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from calibration.evidence.pairing import Cell, Sample, VoteGroup, add_moments
+from calibration.evidence.cells import Cell, Sample, VoteGroup, add_moments
 from calibration.stats import human, moments, multilabel, summary, verdicts
 from calibration.stats.categories import CategoryEstimates
 from calibration.stats.estimate import Estimate

@@ -11,6 +11,7 @@ from typing import Any
 from calibration import volumes
 from calibration.errors import EvidenceRefused
 from calibration.evidence import measuring, pairing, reports
+from calibration.evidence.cells import Cell
 from calibration.models import ClassifierVersion
 from calibration.stats import planning
 from calibration.stats.verdicts import Verdict
@@ -108,7 +109,7 @@ def _at_random(version: ClassifierVersion, by: Sequence[str], rows: Sequence[dic
 
 
 def _needed(
-    scale: Scale, statistic: str, cells: Sequence[pairing.Cell], one: measuring.Measured, half_width: float
+    scale: Scale, statistic: str, cells: Sequence[Cell], one: measuring.Measured, half_width: float
 ) -> planning.Plan:
     if scale.kind in ("interval", "multilabel"):
         return planning.labels_from_estimate(one.estimates[statistic], half_width)

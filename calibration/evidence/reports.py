@@ -16,8 +16,8 @@ from typing import Any, Protocol, TypeVar
 from calibration import classifiers
 from calibration.errors import NotComparable
 from calibration.evidence import measuring, pairing, sentences
+from calibration.evidence.cells import OK, Pairs
 from calibration.evidence.measuring import Bar, Measured, Slice
-from calibration.evidence.pairing import Pairs
 from calibration.models import AgreementReport, Classifier, ClassifierVersion
 from calibration.stats import human, verdicts
 from calibration.stats.estimate import Estimate
@@ -183,7 +183,7 @@ def slices_of(by: Sequence[str], dimensions: Sequence[str], cells: Iterable[Grou
 
 def _measured(given: Input, version: ClassifierVersion, pairs: Pairs) -> list[Measured]:
     groups = slices_of(given.by, pairs.by, pairs.cells)
-    answered = {key: [cell for cell in cells if cell.status == pairing.OK] for key, cells in groups.items()}
+    answered = {key: [cell for cell in cells if cell.status == OK] for key, cells in groups.items()}
     return measuring.measure(given.scale, answered, given.bar, _grown(given, version), pairs.sample)
 
 
@@ -196,7 +196,7 @@ def _rows(
 
 def _missing(given: Input, pairs: Pairs) -> dict[Slice, int]:
     groups = slices_of(given.by, pairs.by, pairs.cells)
-    return {key: sum(cell.n for cell in cells if cell.status != pairing.OK) for key, cells in groups.items()}
+    return {key: sum(cell.n for cell in cells if cell.status != OK) for key, cells in groups.items()}
 
 
 def _grown(given: Input, version: ClassifierVersion) -> frozenset[Slice]:

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from calibration.errors import NotComparable
 from calibration.evidence import pairing
+from calibration.evidence.cells import Pairs, add_moments
 from calibration.models import ClassifierVersion, PairCell, PairTable, Prediction, VoteCell
 from labeling.models import DatasetVersion, Signal
 from tests.make import make_gold, make_said, make_signal, make_version
@@ -66,7 +67,7 @@ def loop(rows: list[dict[str, Any]], version: ClassifierVersion, by: list[str]) 
     return cells
 
 
-def as_dict(pairs: pairing.Pairs) -> dict[Any, list[float]]:
+def as_dict(pairs: Pairs) -> dict[Any, list[float]]:
     return {(cell.key, cell.gold, cell.predicted, cell.status): [cell.n, cell.s1, cell.s2] for cell in pairs.cells}
 
 
@@ -156,7 +157,7 @@ def test_moments_of_interval_signals_equal_a_plain_loop() -> None:
     pairs = pairing.read(dataset_version=dataset_version, version=version)
     for channel in ("chat", "voice"):
         mine = [row for row in rows if row["channel"] == channel and version in row["said"]]
-        found = pairing.add_moments([c.moments for c in pairs.answered if c.key[0] == channel and c.moments])
+        found = add_moments([c.moments for c in pairs.answered if c.key[0] == channel and c.moments])
         assert found is not None
         for a, b in pairing.POWERS:
             terms = [((row["gold"] - 3) ** a * (row["said"][version] - 3) ** b, 1 / row["pi"]) for row in mine]
