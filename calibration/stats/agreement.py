@@ -211,7 +211,7 @@ def mcc() -> Measure:
         spread = np.where(many, vary_rows * vary_columns, 0.0)
         same = np.eye(shares.shape[-1])
         covariance = (same * shares).sum(CELLS) - (rows * columns).sum(-1)
-        value = _divide(covariance, np.sqrt(spread))
+        value = np.clip(_divide(covariance, np.sqrt(spread)), -1.0, 1.0)  # rounding can leave the range
         d_covariance = same - _pairwise(columns, rows)
         d_spread = _pairwise(_divide(rows, vary_rows[..., None]), _divide(columns, vary_columns[..., None]))
         gradient = _divide(d_covariance, _wide(np.sqrt(spread))) + _wide(value) * d_spread

@@ -155,7 +155,8 @@ def test_refusals_say_why() -> None:
 def test_a_queue_whose_slices_are_settled_gets_no_more() -> None:
     version, truth = scored_world()
     queue = drawn(version)
-    frozen = labelled(queue, {key: ("negative", "neutral", "positive")[key % 3] for key in truth})
+    wrong = {"negative": "neutral", "neutral": "positive", "positive": "negative"}
+    frozen = labelled(queue, {key: wrong[value] for key, value in truth.items()})
     frozen.dataset.signal.trust_at_least = 0.99
     frozen.dataset.signal.save()
     fresh = DatasetVersion.objects.select_related("dataset__signal").get(id=frozen.id)

@@ -144,16 +144,6 @@ def test_what_is_mixed_up_counts_pairs_of_people(signal: Signal) -> None:
     assert {unit.conversation for unit in mixed[0].examples} == {conversations[0].id, conversations[1].id}
 
 
-def test_who_agrees_with_whom(signal: Signal) -> None:
-    queue, _ = make_votes(signal, people(3), "nn0", "n00", "np-")
-    found = adjudication.who_agrees(Scope(queue=queue).labels())
-    assert [(one.first, one.second, one.common, one.same) for one in found] == [
-        ("p0", "p1", 3, 1),
-        ("p0", "p2", 2, 0),
-        ("p1", "p2", 2, 1),
-    ]
-
-
 def test_the_overview_takes_a_fixed_number_of_queries(signal: Signal, django_assert_num_queries: Any) -> None:
     make_votes(signal, people(2), "np", "nn", "n0")
     with django_assert_num_queries(6):
