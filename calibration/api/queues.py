@@ -30,7 +30,7 @@ class QueueSerializer(serializers.ModelSerializer[Queue]):
     """A queue with its design: everything that is needed to draw it again and to weigh its items."""
 
     signals = serializers.SerializerMethodField()
-    members = serializers.SlugRelatedField[Any](slug_field="username", many=True, read_only=True)
+    members = serializers.SerializerMethodField()
     progress = serializers.SerializerMethodField()
 
     class Meta:
@@ -43,6 +43,9 @@ class QueueSerializer(serializers.ModelSerializer[Queue]):
 
     def get_signals(self, queue: Queue) -> list[str]:
         return [row.signal.slug for row in queue.queue_signals.all()]
+
+    def get_members(self, queue: Queue) -> list[str]:
+        return sorted(member.username for member in queue.members.all())
 
     @extend_schema(responses=ProgressSerializer)
     def get_progress(self, queue: Queue) -> dict[str, int]:

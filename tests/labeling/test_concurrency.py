@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -136,11 +137,13 @@ def test_two_last_answers_at_once_bring_one_further_label() -> None:
     people = [make_user(f"p{number}") for number in range(3)]
     queue = full_queue(people, items=40, overlap=2)
     Queue.objects.filter(id=queue.id).update(overlap_most=3)
-    for _ in range(40):
-        first, second = (leasing.lease(annotator=one, queue=queue, now=timezone.now()) for one in people[:2])
-        assert first is not None and second is not None and first.item_id == second.item_id
+    for item in queue.items.order_by("position"):
+        slots = list(item.slots.order_by("number"))
+        until = timezone.now() + timedelta(hours=1)
+        for slot, person in zip(slots, people[:2], strict=True):
+            Slot.objects.filter(id=slot.id).update(state="leased", annotator=person, leased_until=until)
         gate = threading.Barrier(2)
-        held = dict(zip(people[:2], ((first.id, "negative"), (second.id, "positive")), strict=True))
+        held = dict(zip(people[:2], ((slots[0].id, "negative"), (slots[1].id, "positive")), strict=True))
 
         def work(person: User, gate: threading.Barrier = gate, held: dict[User, tuple[int, str]] = held) -> int:
             slot, value = held[person]
@@ -150,8 +153,8 @@ def test_two_last_answers_at_once_bring_one_further_label() -> None:
             return 1
 
         together(work, people[:2])
-        assert Slot.objects.filter(item=first.item_id).count() == 3
-        Slot.objects.filter(item=first.item_id, state="free").update(state="done", annotator=people[2])
+        assert Slot.objects.filter(item=item).count() == 3
+        Slot.objects.filter(item=item, state="free").update(state="done", annotator=people[2])
 
 
 def test_a_crowd_after_the_last_items_takes_each_once() -> None:
