@@ -8,6 +8,7 @@ Where the queue mixes checks in, one that is due comes first (`labeling.checks`)
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,7 +19,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from labeling import checks
 from labeling.errors import Conflict, NotFound
 from labeling.mixing import Mix
-from labeling.models import Queue, Slot, User
+from labeling.models import Queue, QueueMember, Slot, User
 
 MOST_HELD = 2
 """The item on screen and the one that is prefetched."""
@@ -63,10 +64,11 @@ class Place:
     """Where somebody stands in a queue before asking for an item: their lane, what they hold, what they have done.
 
     `held`, `done` and `skipped` count checks too; `checks` says how many of them are checks. `practice_due`: the queue opens
-    to them after its practice round.
+    to them after its practice round. `holding`: the slots that their client has already.
     """
 
     annotator: User
+    member_id: int
     queue_id: int
     state: str
     lease_seconds: int
@@ -83,6 +85,7 @@ class Place:
     checks: int
     mix: Mix
     practice_due: bool
+    holding: tuple[int, ...]
 
     @property
     def acts(self) -> int:
@@ -118,6 +121,7 @@ def place(*, annotator: User, queue: Queue | int | str, holding: Collection[int]
     checked, repeat, known, practice = row[14:]
     return Place(
         annotator=annotator,
+        member_id=member,
         queue_id=queue_id,
         state=state,
         lease_seconds=seconds,
@@ -134,6 +138,7 @@ def place(*, annotator: User, queue: Queue | int | str, holding: Collection[int]
         checks=checked,
         mix=Mix(repeat, known, f"{queue_id}:{annotator.id}"),
         practice_due=bool(practice),
+        holding=tuple(holding),
     )
 
 
@@ -158,16 +163,46 @@ def lease_at(standing: Place, *, now: datetime) -> Slot | None:
             return with_words(standing.held_elsewhere)
     if standing.held >= MOST_HELD:
         return None
+    try:
+        slot_id = _take(standing, now=now, until=until)
+    except _HandsFull:
+        # Another request of the same person was faster; what it took is given to both, so that neither looks like the end.
+        return lease_at(place(annotator=annotator, queue=standing.queue_id, holding=standing.holding), now=now)
+    return None if slot_id is None else with_words(slot_id)
+
+
+def _take(standing: Place, *, now: datetime, until: datetime) -> int | None:
+    """The check that is due, or the first slot that can be had."""
     if standing.mix.share and standing.items_left:
-        check = checks.serve(
-            annotator=annotator, queue_id=standing.queue_id, mix=standing.mix, act=standing.acts, now=now, until=until
-        )
+        with _one_at_a_time(standing):
+            check = checks.serve(
+                annotator=standing.annotator,
+                queue_id=standing.queue_id,
+                mix=standing.mix,
+                act=standing.acts,
+                now=now,
+                until=until,
+            )
         if check is not None:
-            return with_words(check)
-    for slot_id in _candidates(standing, now=now):
-        if _claim(slot_id, annotator=annotator, now=now, until=until):
-            return with_words(slot_id)
-    return None
+            return check
+    return next((one for one in _candidates(standing, now=now) if _claim(one, standing, now=now, until=until)), None)
+
+
+class _HandsFull(Exception):
+    """Since it was looked where they stand, the person has come to hold all that one may hold."""
+
+
+@contextmanager
+def _one_at_a_time(standing: Place) -> Iterator[None]:
+    """A transaction in which nobody else takes a slot for this person: the row of their membership is locked, and what they
+    hold is counted after that, since two requests at once would both count before either takes."""
+    person = {"queue": standing.queue_id, "annotator": standing.annotator, "state": Slot.State.LEASED}
+    with transaction.atomic():
+        if not QueueMember.objects.select_for_update(no_key=True).filter(id=standing.member_id).only("id"):
+            raise NotFound("not_a_member", "there is no such queue", field="queue")
+        if Slot.objects.filter(**person).count() >= MOST_HELD:
+            raise _HandsFull
+        yield
 
 
 UNITS = ("item", "asks_again", "known_item")
@@ -220,12 +255,12 @@ def takeable(now: datetime) -> Q:
     return Q(state=Slot.State.FREE) | Q(state=Slot.State.LEASED, item__isnull=False, leased_until__lte=now)
 
 
-def _claim(slot_id: int, *, annotator: User, now: datetime, until: datetime) -> bool:
+def _claim(slot_id: int, standing: Place, *, now: datetime, until: datetime) -> bool:
     """The conditional UPDATE. A lost race is an answer, not an error; so is another slot of an item one has already."""
     try:
-        with transaction.atomic():
+        with _one_at_a_time(standing):
             claimed = Slot.objects.filter(takeable(now), id=slot_id).update(
-                state=Slot.State.LEASED, annotator=annotator, leased_until=until
+                state=Slot.State.LEASED, annotator=standing.annotator, leased_until=until
             )
     except IntegrityError:
         return False

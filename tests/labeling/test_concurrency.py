@@ -35,7 +35,12 @@ def full_queue(people: list[User], *, items: int, overlap: int) -> Queue:
     """A queue of many items, written in bulk."""
     queue = make_queue("crowd", signals=[make_signal("sentiment")], items=0, overlap=overlap, members=people)
     Conversation.objects.bulk_create(
-        Conversation(external_id=f"x-{at}", turns=[{"role": "customer", "text": "Hello"}], content_sha256="0" * 64)
+        Conversation(
+            external_id=f"x-{at}",
+            turns=[{"role": "customer", "text": "Hello"}],
+            channel="chat",  # gold checks are of the queue's own channels
+            content_sha256="0" * 64,
+        )
         for at in range(items)
     )
     made = Conversation.objects.filter(external_id__startswith="x-").order_by("id")
@@ -117,6 +122,7 @@ def test_a_crowd_with_checks_and_an_adaptive_overlap() -> None:
     checks_done = CheckAnswer.objects.count()
     assert sum(counts) == Submission.objects.count() == Label.objects.count() - before + checks_done
     assert checks_done == queue.slots.filter(item__isnull=True).count() > 30
+    assert queue.slots.filter(known_item__isnull=False).count() > 15
     assert CheckAnswer.objects.filter(first__isnull=True, known__isnull=True).count() == 0
     repeats = queue.slots.filter(asks_again__isnull=False).values_list("asks_again_id", "annotator_id")
     assert set(repeats) <= set(queue.slots.filter(state="done").values_list("item_id", "annotator_id"))
@@ -172,6 +178,33 @@ def test_a_crowd_after_the_last_items_takes_each_once() -> None:
     counts = together(work, people)
     assert sum(counts) == queue.slots.filter(state="leased").count() == 15
     assert max(counts) <= leasing.MOST_HELD
+
+
+@pytest.mark.parametrize("shares", [{}, {"repeat_share": 0.25, "repeat_after_items": 0, "repeat_after_minutes": 0}])
+def test_one_person_who_asks_from_many_windows_at_once_holds_two_items(shares: dict[str, float]) -> None:
+    """The one on screen and the one that is prefetched, however many requests are on their way; and each request that names
+    one item as its own gets the other one, never "nothing is left"."""
+    person, other = make_user("p"), make_user("q")
+    queue = full_queue([person, other], items=60, overlap=2)
+    Queue.objects.filter(id=queue.id).update(**shares)
+    queue.refresh_from_db()
+    for turn in range(10):
+        first = leasing.lease(annotator=person, queue=queue, now=timezone.now())
+        assert first is not None
+        gate = threading.Barrier(8)
+
+        def work(_: User, gate: threading.Barrier = gate, holding: int = first.id) -> int:
+            gate.wait()
+            slot = leasing.lease(annotator=person, queue=queue, now=timezone.now(), holding=[holding])
+            return 0 if slot is None else slot.id
+
+        given = set(together(work, [person] * 8))
+        held = set(queue.slots.filter(annotator=person, state="leased").values_list("id", flat=True))
+        assert held == {first.id, *given} and len(given) == 1 and given != {first.id}
+        for number, slot_id in enumerate(held):
+            answers = [{"signal": "sentiment", "value": "neutral"}]
+            key = f"{turn}-{number}"
+            labels.submit(annotator=person, slot_id=slot_id, answers=answers, key=key, now=timezone.now())
 
 
 def test_one_key_sent_sixteen_times_at_once_is_one_answer() -> None:
