@@ -26,14 +26,19 @@ def main() -> int:
         if not hasattr(module, "run"):
             continue  # simulations have their own command
         for measure in module.run():
-            other = "–" if measure.other is None else f"{measure.other:.4g}"
+            other = "–" if measure.other is None else _figure(measure.other)
             ratio = "–" if measure.ratio is None else f"{measure.ratio:.3g}"
             print(
-                f"| {measure.name} | {measure.ours:.4g} | {other} | {measure.unit} | {measure.against} | {ratio} "
+                f"| {measure.name} | {_figure(measure.ours)} | {other} | {measure.unit} | {measure.against} | {ratio} "
                 f"| {measure.goal} |",
                 flush=True,
             )
     return 0
+
+
+def _figure(value: float) -> str:
+    """Counts to the last digit, measures to the fourth."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
 if __name__ == "__main__":
