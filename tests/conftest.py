@@ -47,6 +47,11 @@ def shared() -> Path:
     return SHARED
 
 
+def pytest_configure() -> None:
+    """Passwords of people made up for a test are hashed quickly: the real hash is slow on purpose, and most tests make people."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("postgres") and connection.vendor != "postgresql":
         pytest.skip("needs PostgreSQL: runs in the second part of `make test`")

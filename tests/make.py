@@ -33,9 +33,7 @@ from labeling.models import (
 _numbers = itertools.count(1)
 
 
-def make_user(
-    name: str | None = None, *, role: str = "annotator", password: str = "correct horse", **kw: Any
-) -> User:
+def make_user(name: str | None = None, *, role: str = "annotator", password: str = "correct horse", **kw: Any) -> User:
     return User.objects.create_user(username=name or f"user{next(_numbers)}", password=password, role=role, **kw)
 
 

@@ -27,7 +27,7 @@ def main() -> int:
             return worst
         print("== the database's part, on PostgreSQL", flush=True)
         on_postgres = {**base, "DATABASE_URL": POSTGRES}
-        rooms = ["tests/labeling", "tests/calibration"]
+        rooms = ["-m", "not once", "tests/labeling", "tests/calibration"]
         return max(worst, _pytest(workers + (arguments or rooms), on_postgres))
 
 

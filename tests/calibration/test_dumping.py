@@ -42,6 +42,7 @@ def read(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in file]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", ["empathy", "harpervalley", "alttest_cebab", "tdeval"])
 def test_what_went_in_comes_out(name: str, shared: Path, tmp_path: Path) -> None:
     folder = shared / "data" / name

@@ -202,6 +202,7 @@ def test_a_record_shows_whether_it_was_changed(tmp_path: Path, capsys: pytest.Ca
         assert stopped.value.code == code
 
 
+@pytest.mark.once
 @pytest.mark.django_db(transaction=True)
 def test_as_a_pipeline_runs_it(tmp_path: Path) -> None:
     """Processes of their own against the same database: exit codes, JUnit for a real parser, a typo with line and field."""

@@ -75,6 +75,7 @@ def test_items_come_in_random_order_not_by_stratum() -> None:
     assert 30 < statistics.mean(voice) < 70
 
 
+@pytest.mark.once
 def test_every_unit_is_drawn_as_often_as_its_probability_says() -> None:
     make_frame({("chat", "smb"): 12, ("voice", "trial"): 4})
     signal = make_signal()
