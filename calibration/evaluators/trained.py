@@ -12,17 +12,18 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import special
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
 
 from calibration.errors import NotComparable
 from calibration.evaluators.base import Answer, Text
 from calibration.models import Artefact, ClassifierVersion
 from labeling.values import Scale
+
+if TYPE_CHECKING:
+    from sklearn.feature_extraction.text import TfidfVectorizer
 
 SEEDLESS = {"solver": "lbfgs", "max_iter": 1000}
 """lbfgs draws nothing: the same texts give the same coefficients."""
@@ -37,6 +38,9 @@ class Settings:
     strength: float = 1.0
 
     def vectorizer(self, **more: Any) -> TfidfVectorizer:
+        # Here and below scikit-learn is loaded when it is used: it would take most of the start of every command.
+        from sklearn.feature_extraction.text import TfidfVectorizer  # noqa: PLC0415
+
         reach = (1, 2) if self.analyzer == "word" else (1, 4)
         analyzer = "word" if self.analyzer == "word" else "char_wb"
         return TfidfVectorizer(analyzer=analyzer, ngram_range=reach, sublinear_tf=True, **more)
@@ -92,6 +96,8 @@ class Weights:
 
 def learn(texts: Sequence[str], answers: Sequence[str], scale: Scale, settings: Settings) -> Weights:
     """Fit on texts and canonical answers. Raises NotComparable where there is nothing to tell apart."""
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
+
     vectorizer = settings.vectorizer(max_features=settings.most_terms, min_df=2 if len(texts) >= 100 else 1)
     try:
         matrix = vectorizer.fit_transform(texts)
