@@ -74,9 +74,10 @@ class Entry:
 
     @property
     def trusted_everywhere(self) -> bool:
+        """Every slice with enough labels for a verdict is trusted, and so is the whole."""
         whole = self.whole
-        untrusted = any(row["verdict"] == UNTRUSTED for row in self.rows)
-        return whole is not None and whole["verdict"] == TRUSTED and not untrusted
+        judged = [row for row in self.rows if row["reason"] != sentences.THIN]
+        return whole is not None and bool(judged) and all(row["verdict"] == TRUSTED for row in [whole, *judged])
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,17 +171,20 @@ def sentence(entries: Sequence[Entry]) -> list[sentences.Clause]:
     if len(bad) > 3:
         made.append(sentences.Clause(UNTRUSTED, f"{len(bad) - 3} more fail somewhere"))
     rest = [entry for entry in judged if entry not in good and entry not in bad]
-    if rest and good:
-        names = sentences.listed([entry.signal.title for entry in rest[:3]])
-        made.append(
-            sentences.Clause(
-                UNPROVEN,
-                f"{names} {'is' if len(rest) == 1 else 'are'} unproven"
-                if len(rest) <= 3
-                else f"{len(rest)} are unproven",
-            )
-        )
+    made += [sentences.Clause(UNPROVEN, _unproven(entry)) for entry in rest[:3]]
+    if len(rest) > 3:
+        made.append(sentences.Clause(UNPROVEN, f"{len(rest) - 3} more are unproven somewhere"))
     return made
+
+
+def _unproven(entry: Entry) -> str:
+    """Trusted as a whole but not yet in its weakest slice; or not even as a whole."""
+    open_ones = [row for row in entry.rows if row["slice"] and row["verdict"] == UNPROVEN]
+    told = [row for row in open_ones if row["reason"] != sentences.THIN and row[entry.statistic]["low"] is not None]
+    if entry.whole is None or entry.whole["verdict"] != TRUSTED or not told:
+        return f"{entry.signal.title} is unproven"
+    weakest = min(told, key=lambda row: row[entry.statistic]["low"])
+    return f"{entry.signal.title} is trusted as a whole, unproven {sentences.slice_in_words(weakest['slice'])}"
 
 
 def _good(good: Sequence[Entry], judged: Sequence[Entry]) -> str:

@@ -88,18 +88,29 @@ def _families(name: str, rows: Sequence[Row]) -> list[Clause]:
 
 
 def _exceptions(rows: Sequence[Row], told: Sequence[Row]) -> list[Clause]:
-    """Untrusted places that what was told so far does not contain: a good mean must not hide them."""
-    bad = [row["slice"] for row in told if row["verdict"] == UNTRUSTED]
-    found: list[dict[str, str]] = []
+    """Unproven and untrusted places that what was told so far does not contain: a good mean must not hide them."""
+    doubted = [row for row in told if row["verdict"] != TRUSTED]
+    bad = _inside(rows, UNTRUSTED, [row for row in doubted if row["verdict"] == UNTRUSTED])
+    open_ones = _inside(rows, UNPROVEN, [*doubted, *bad])
+    return [
+        *([Clause(UNPROVEN, f"unproven {_places(open_ones)}{_needed(open_ones)}")] if open_ones else []),
+        *([Clause(UNTRUSTED, f"untrusted {_places(bad)}")] if bad else []),
+    ]
+
+
+def _inside(rows: Sequence[Row], word: str, told: Sequence[Row]) -> list[Row]:
+    """The widest slices of this verdict that lie in none of those told; thin ones are for the table, they are no news."""
+    found: list[Row] = []
     for row in sorted(rows, key=lambda row: len(row["slice"])):
-        covered = any(wider.items() <= row["slice"].items() for wider in [*bad, *found])
-        if row["verdict"] == UNTRUSTED and row["slice"] and not covered:
-            found.append(row["slice"])
-    if not found:
-        return []
-    shown = [slice_in_words(one) for one in found[:MOST_NAMES]]
-    more = [f"{len(found) - MOST_NAMES} more slices"] if len(found) > MOST_NAMES else []
-    return [Clause(UNTRUSTED, f"untrusted {listed([*shown, *more])}")]
+        covered = any(wider["slice"].items() <= row["slice"].items() for wider in [*told, *found])
+        if row["verdict"] == word and row["reason"] != THIN and row["slice"] and not covered:
+            found.append(row)
+    return found
+
+
+def _places(rows: Sequence[Row]) -> str:
+    shown = [slice_in_words(row["slice"]) for row in rows[:MOST_NAMES]]
+    return listed([*shown, *([f"{len(rows) - MOST_NAMES} more slices"] if len(rows) > MOST_NAMES else [])])
 
 
 def _needed(rows: Sequence[Row]) -> str:

@@ -56,6 +56,13 @@ def test_all_trusted() -> None:
     assert said() == "every signal can be trusted wherever it is used"
 
 
+def test_a_good_mean_does_not_hide_an_unproven_slice() -> None:
+    measured("mood", 1.0, 0.75, n=60)
+    (entry,) = overviews.classifiers()
+    assert entry.whole is not None and entry.whole["verdict"] == "trusted"
+    assert said() == ("no signal can be trusted wherever it is used yet; Mood is trusted as a whole, unproven on voice")
+
+
 def test_none_trusted() -> None:
     measured("mood", 0.1, 0.1)
     assert said() == "no signal can be trusted wherever it is used yet; Mood fails"

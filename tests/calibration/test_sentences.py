@@ -96,6 +96,18 @@ def test_an_untrusted_cohort_is_told_although_every_channel_is_trusted() -> None
     )
 
 
+def test_an_unproven_slice_is_told_although_every_channel_is_trusted() -> None:
+    rows = [on("chat", "trusted"), on("voice", "trusted"), row({"cohort": "trial"}, "trusted")]
+    crossed = [
+        row({"channel": "voice", "cohort": "trial"}, "unproven", 37),
+        row({"channel": "voice", "cohort": "trial", "language": "de"}, "unproven", 60),
+        row({"channel": "chat", "cohort": "trial"}, "unproven", 4, "too_few_items"),
+    ]
+    assert sentences.report(document(WHOLE, *rows, *crossed, by=("channel", "cohort"))) == (
+        "Trusted on every channel; unproven for trial customers on voice: 37 more labels would settle it."
+    )
+
+
 def test_one_channel_gives_way_to_its_cohorts() -> None:
     rows = [
         on("social", "trusted"),
