@@ -44,12 +44,19 @@ WORDS = {
     "guideline": "guideline",
     "help": "all keys",
 }
+SHOWN = {" ": "Space", "Backspace": "⌫", "ArrowLeft": "←", "ArrowRight": "→"}
+"""How a badge shows a key whose name is long or unseen; desk.js says the same after a change."""
 NAMED = ("Backspace", "Delete", "Tab", "Insert", "Home", "End", "PageUp", "PageDown", "ArrowLeft", "ArrowRight")
 
 
 def keys_of(user: User) -> dict[str, str]:
     """Every command with its key for this person."""
     return COMMANDS | {name: key for name, key in user.keymap.items() if name in COMMANDS}
+
+
+def shown(user: User) -> dict[str, str]:
+    """Every command with what its badge says."""
+    return {name: SHOWN.get(key, key) for name, key in keys_of(user).items()}
 
 
 def save(*, user: User, keys: Mapping[str, Any]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
@@ -40,12 +40,15 @@ def desk(request: HttpRequest, slug: str) -> HttpResponse:
         return redirect("label-done", slug=queue.slug)
     asked = questions.asked(queue.id)
     state = _state(annotator, queue, asked)
+    badges = keymap.shown(annotator)
     context = {
         "queue": queue,
         "state": state,
         "questions": asked,
         "guidelines": guidelines.to_read(queue, reader=annotator),
-        "commands": [(name, words, state["keys"][name]) for name, words in keymap.WORDS.items()],
+        "badges": badges,
+        "commands": [(name, words, badges[name]) for name, words in keymap.WORDS.items()],
+        "count_width": len(_count(state["progress"])),
         "flags": [(reason, reason.replace("_", " ").capitalize()) for reason in labels.FLAG_REASONS],
         "skips": [(reason, reason) for reason in labels.SKIP_REASONS],
     }
@@ -76,6 +79,12 @@ def done(request: HttpRequest, slug: str) -> HttpResponse:
         "progress": queries.progress(leasing.place(annotator=annotator, queue=queue)),
     }
     return render(request, "labeling/done.html", context)
+
+
+def _count(progress: Mapping[str, Any]) -> str:
+    """The longest text that the count comes to: room for it is there from the start, so that nothing beside it moves."""
+    whole = progress["done"] + progress["left"]
+    return f"{whole} of {whole}{'+' if progress['more'] else ''}"
 
 
 def _state(annotator: User, queue: Queue, asked: Sequence[Question]) -> dict[str, Any]:

@@ -21,7 +21,7 @@
   }
   function stored() { return Object.keys(localStorage).filter((name) => name.startsWith(OUTBOX)).map((name) => read(name, null)).filter(Boolean).sort((one, other) => one.at - other.at); }
   function make(tag, className, text) { const node = document.createElement(tag); if (className) node.className = className; if (text !== undefined) node.textContent = text; return node; }
-  function notice(text) { $("notice").textContent = text; $("notice").hidden = !text; }
+  function notice(text) { $("notice").textContent = text; $("notice").hidden = !text; if (text) $("notice").scrollIntoView({ block: "nearest" }); }
   const draft = (item) => SPACE + "draft:" + item.assignment;
   const keyName = (key) => ({ " ": "Space", Backspace: "⌫", ArrowLeft: "←", ArrowRight: "→" })[key] || key;
 
@@ -235,13 +235,13 @@
   }
   async function prefetch() {
     if (asking || sending || ended || ahead.length || outbox.length) return;
-    asking = true;
+    const first = !current; asking = true;
     try {
       const { status, ok, data } = await call(`queues/${state.queue}/next/`, { holding: held() });
       if (ok) arrived(data); else failed(status, data);
       retry = 0;
     } catch { later(); } finally { asking = false; }
-    if (outbox.length) send(); else if (!ended && !ahead.length && !current && !timer) later();
+    if (outbox.length) send(); else if (first && current) prefetch(); else if (!ended && !ahead.length && !current && !timer) later();
   }
   // One at a time and in order; what the server has acknowledged leaves the outbox, nothing else does.
   async function send() {

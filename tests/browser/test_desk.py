@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import io
-import re
 import wave
 from typing import Any
 
@@ -13,11 +11,10 @@ from axe_core_python.sync_playwright import Axe
 from playwright.sync_api import Page, Route
 
 from labeling.models import Category, Label, Queue, Submission, User
+from tests.browser.hands import SUBMIT, VALUES, assignment, press, settled, sign_in, stored
 from tests.make import make_conversation, make_queue, make_signal, make_user
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-VALUES = ("negative", "neutral", "positive")
-SUBMIT = re.compile(r"/api/v1/assignments/\d+/submit/")
 
 
 @pytest.fixture
@@ -30,15 +27,6 @@ def queue(ann: User) -> Queue:
     return make_queue("mood", signals=[make_signal("sentiment")], items=12, members=[ann])
 
 
-def sign_in(page: Page, live_server: Any, path: str = "/label/") -> Page:
-    page.goto(f"{live_server.url}/sign-in/?next={path}")
-    page.fill("[name=username]", "ann")
-    page.fill("[name=password]", "correct horse")
-    page.click("main button")
-    page.wait_for_load_state("load")
-    return page
-
-
 @pytest.fixture
 def desk(page: Page, live_server: Any, queue: Queue) -> Page:
     """The first item of the queue, reached with Enter from the list of queues."""
@@ -47,29 +35,6 @@ def desk(page: Page, live_server: Any, queue: Queue) -> Page:
     page.keyboard.press("Enter")
     page.wait_for_selector("#turns li")
     return page
-
-
-def assignment(page: Page) -> str:
-    return str(page.get_attribute("#desk", "data-assignment"))
-
-
-def press(page: Page, key: str) -> str:
-    """Answer with a key and wait for another item (or the end); returns which item it was."""
-    page.wait_for_selector("#desk[data-assignment]")
-    before = assignment(page)
-    page.keyboard.press(key)
-    page.wait_for_function("before => document.getElementById('desk').dataset.assignment !== before", arg=before)
-    return before
-
-
-def settled(page: Page) -> None:
-    page.wait_for_function("!Object.keys(localStorage).some(k => k.includes('outbox') && localStorage[k] !== '[]')")
-
-
-def stored() -> dict[str, str]:
-    """Current labels by assignment."""
-    labels = Label.objects.filter(superseded_at__isnull=True).select_related("submission")
-    return {str(label.submission.slot_id): label.value for label in labels if label.submission}
 
 
 def test_ten_items_by_keyboard_alone(desk: Page) -> None:
@@ -391,17 +356,3 @@ def test_axe_finds_nothing(desk: Page, live_server: Any, scheme: str) -> None:
             desk.keyboard.press("c")
         found = Axe().run(desk)["violations"]
         assert not found, [(one["id"], [node["target"] for node in one["nodes"]]) for one in found]
-
-
-def test_the_page_is_light_and_asks_no_other_host(page: Page, live_server: Any, queue: Queue) -> None:
-    sign_in(page, live_server, "/label/")
-    page.wait_for_selector("button:focus")
-    hosts: set[str] = set()
-    weights: list[int] = []
-    page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
-    page.on("response", lambda response: weights.append(len(gzip.compress(response.body()))))
-    page.goto(f"{live_server.url}/label/mood/")
-    page.wait_for_selector("#turns li")
-    page.wait_for_load_state("networkidle")
-    assert hosts == {live_server.url.split("/")[2]}
-    assert sum(weights) < 100_000

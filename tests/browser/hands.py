@@ -1,0 +1,45 @@
+"""What the tests of the desk do with their hands: sign in, press keys, wait until everything is sent."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from playwright.sync_api import Page
+
+from labeling.models import Label
+
+VALUES = ("negative", "neutral", "positive")
+SUBMIT = re.compile(r"/api/v1/assignments/\d+/submit/")
+
+
+def sign_in(page: Page, live_server: Any, path: str = "/label/") -> Page:
+    page.goto(f"{live_server.url}/sign-in/?next={path}")
+    page.fill("[name=username]", "ann")
+    page.fill("[name=password]", "correct horse")
+    page.click("main button")
+    page.wait_for_load_state("load")
+    return page
+
+
+def assignment(page: Page) -> str:
+    return str(page.get_attribute("#desk", "data-assignment"))
+
+
+def press(page: Page, key: str) -> str:
+    """Answer with a key and wait for another item (or the end); returns which item it was."""
+    page.wait_for_selector("#desk[data-assignment]")
+    before = assignment(page)
+    page.keyboard.press(key)
+    page.wait_for_function("before => document.getElementById('desk').dataset.assignment !== before", arg=before)
+    return before
+
+
+def settled(page: Page) -> None:
+    page.wait_for_function("!Object.keys(localStorage).some(k => k.includes('outbox') && localStorage[k] !== '[]')")
+
+
+def stored() -> dict[str, str]:
+    """Current labels by assignment."""
+    labels = Label.objects.filter(superseded_at__isnull=True).select_related("submission")
+    return {str(label.submission.slot_id): label.value for label in labels if label.submission}
