@@ -11,6 +11,7 @@ from typing import Any
 from calibration import sessions
 from calibration.models import Span
 from labeling.formats import otlp, traces
+from labeling.personal import Mask
 
 MOST_STEPS = 200
 WORDS = {"LLM": "model", "TOOL": "tool", "RETRIEVER": "retrieval", "EMBEDDING": "embedding", "AGENT": "agent",
@@ -63,17 +64,17 @@ class Chain:
         return any(step.depth for step in self.steps)
 
 
-def of_conversation(key: str) -> Chain | None:
-    """The chain of a conversation that came as traces; None for others."""
-    return _chain(Span.objects.filter(conversation_key=key))
+def of_conversation(key: str, *, mask: Mask) -> Chain | None:
+    """The chain of a conversation that came as traces, its texts masked; None for others."""
+    return _chain(Span.objects.filter(conversation_key=key), mask)
 
 
-def of_trace(trace_id: str) -> Chain | None:
-    """The chain of one trace, whether or not it became a conversation."""
-    return _chain(Span.objects.filter(trace_id=trace_id))
+def of_trace(trace_id: str, *, mask: Mask) -> Chain | None:
+    """The chain of one trace, whether or not it became a conversation; its texts masked."""
+    return _chain(Span.objects.filter(trace_id=trace_id), mask)
 
 
-def _chain(found: Any) -> Chain | None:
+def _chain(found: Any, mask: Mask) -> Chain | None:
     rows = [sessions.plain(row) for row in found.order_by("start_ns", "trace_id", "span_id")[: 2 * MOST_STEPS]]
     if not rows:
         return None
@@ -82,14 +83,14 @@ def _chain(found: Any) -> Chain | None:
     known = {row.span_id for row in acts}
     loose = []
     for evaluation in traces.evaluations(rows):
-        verdict = _verdict(evaluation)
+        verdict = _verdict(evaluation, mask)
         if evaluation.target_span in known:
             judged[evaluation.target_span].append(verdict)
         else:
             loose.append(verdict)
     began = traces.started_at(rows)
     first = int(began.timestamp() * 1e9) if began else None
-    steps = [_step(row, depth, first, judged[row.span_id]) for row, depth in _in_tree(acts)][:MOST_STEPS]
+    steps = [_step(row, depth, first, judged[row.span_id], mask) for row, depth in _in_tree(acts)][:MOST_STEPS]
     return Chain(steps, began, found.count(), loose)
 
 
@@ -112,25 +113,25 @@ def _in_tree(rows: Sequence[otlp.Span]) -> Iterable[tuple[otlp.Span, int]]:
         stack += [(child, depth + 1) for child in reversed(children[row.trace_id, row.span_id])]
 
 
-def _step(row: otlp.Span, depth: int, first: int | None, verdicts: list[Verdict]) -> Step:
+def _step(row: otlp.Span, depth: int, first: int | None, verdicts: list[Verdict], mask: Mask) -> Step:
     kind = traces.kind(row)
     timed = traces.started_at([row]) is not None and row.end_ns >= row.start_ns
     model = row.attributes.get("gen_ai.response.model") or row.attributes.get("gen_ai.request.model")
     return Step(
         depth=min(depth, 6),
         kind=WORDS.get(kind, kind.lower().replace("_", " ")),
-        name=row.name,
+        name=mask.text(row.name),
         model=str(model or row.attributes.get("llm.model_name") or ""),
         after=(row.start_ns - first) / 1e9 if timed and first is not None else None,
         seconds=(row.end_ns - row.start_ns) / 1e9 if timed else None,
         failed=row.status == "error",
-        gave=_gave(row),
+        gave=_gave(row, mask),
         verdicts=verdicts,
     )
 
 
-def _gave(row: otlp.Span) -> str:
-    """What a step answered, cut short; what was heard, of a step that only listens."""
+def _gave(row: otlp.Span, mask: Mask) -> str:
+    """What a step answered, cut short; what was heard, of a step that only listens. Masked first: half a number is none."""
     heard, answered = traces.messages(row)
     said = traces.answer(row)
     texts = (
@@ -138,11 +139,11 @@ def _gave(row: otlp.Span) -> str:
         or ([said] if said else [text for _, text in heard[-1:]])
         or [text for _, text in heard[-1:]]
     )
-    text = " ".join(" ".join(texts).split())
+    text = mask.text(" ".join(" ".join(texts).split()))
     return text if len(text) <= EXCERPT else text[: EXCERPT - 1].rstrip() + "…"
 
 
-def _verdict(evaluation: traces.Evaluation) -> Verdict:
+def _verdict(evaluation: traces.Evaluation, mask: Mask) -> Verdict:
     signal, value = sessions.answered(evaluation)
     note = ""
     if signal is None:
@@ -150,4 +151,4 @@ def _verdict(evaluation: traces.Evaluation) -> Verdict:
     elif value is None:
         note = f"the scale of {signal.slug} does not have this answer"
     label = evaluation.label or ("" if evaluation.score is None else f"{evaluation.score:g}")
-    return Verdict(evaluation.name, evaluation.version, label, evaluation.explanation, note)
+    return Verdict(evaluation.name, evaluation.version, mask.text(label), mask.text(evaluation.explanation), note)

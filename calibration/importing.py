@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -24,6 +24,7 @@ from labeling.formats.jsonl import ByteStream, Record
 from labeling.formats.shapes import GIVEN, Format, Options, filled
 from labeling.loading import Loaded, known_signals
 from labeling.models import User
+from labeling.personal import Mask
 
 KINDS: dict[str, Callable[..., Loaded]] = {
     "conversations": ingest.conversations,
@@ -40,6 +41,8 @@ COLUMNS = {
 }
 ANYWHERE = ("prefix", "conversation", "customers", "agents", "provider")
 """What may be given for a file of any kind beside the fields of its rows."""
+KEYS = ("id", "conversation", "customer", "channel", "cohort")
+"""Other systems join on them: they are never masked."""
 PREVIEWED = 10
 LOOKED_AT = 2000
 KEPT_SECONDS = 24 * 3600
@@ -176,8 +179,8 @@ def guessed(*, path: Path, name: str) -> tuple[str, str]:
         return catalogue.guess(stream.read(catalogue.HEAD), name)
 
 
-def preview(*, path: Path, kind: str, format: Format, options: Options) -> Preview:
-    """The first ten rows as `load` understands them: they are loaded and taken back.
+def preview(*, path: Path, kind: str, format: Format, options: Options, mask: Mask) -> Preview:
+    """The first ten rows as `load` understands them: they are loaded and taken back. Texts are shown masked, keys are not.
 
     Where rows are made of many entries, such as spans, the first 2,000 entries are looked at.
     """
@@ -192,8 +195,9 @@ def preview(*, path: Path, kind: str, format: Format, options: Options) -> Previ
     with transaction.atomic():
         loaded = KINDS[kind](records=first, partial=True)
         transaction.set_rollback(True)
-    rows = [_row(record, COLUMNS[kind]) for record in first if isinstance(record, Record)]
-    return Preview(COLUMNS[kind], rows, loaded.errors, list(found))
+    rows = [_row(record, COLUMNS[kind], mask) for record in first if isinstance(record, Record)]
+    errors = [replace(error, message=mask.text(error.message)) for error in loaded.errors]
+    return Preview(COLUMNS[kind], rows, errors, list(found))
 
 
 def _named(entries: Iterable[Record | RowError], found: dict[str, None]) -> Iterator[Record | RowError]:
@@ -204,8 +208,10 @@ def _named(entries: Iterable[Record | RowError], found: dict[str, None]) -> Iter
         yield entry
 
 
-def _row(record: Record, columns: tuple[str, ...]) -> PreviewRow:
-    cells = [_cell(name, record.data.get(name)) for name in columns]
+def _row(record: Record, columns: tuple[str, ...], mask: Mask) -> PreviewRow:
+    # Masked before it is cut short: half a number is none.
+    shown = {name: value if name in KEYS else mask.data(value) for name, value in record.data.items()}
+    cells = [_cell(name, shown.get(name)) for name in columns]
     return PreviewRow(record.line, cells, ", ".join(name for name in record.data if name not in columns))
 
 

@@ -18,6 +18,7 @@ from calibration.models import Span, TraceBatch
 from labeling import bulk
 from labeling.formats import otlp, traces
 from labeling.models import Conversation
+from labeling.personal import Mask
 
 BACKLOG = 2000
 INLINE = 256 * 1024
@@ -181,11 +182,13 @@ class Inbox:
     wordless: Sequence[dict[str, Any]]
 
 
-def inbox(*, most: int = 50) -> Inbox:
-    """The newest first of each, at most `most`."""
-    failed = TraceBatch.objects.filter(state=TraceBatch.State.FAILED).defer("body").order_by("-id")
+def inbox(*, mask: Mask, most: int = 50) -> Inbox:
+    """The newest first of each, at most `most`; reasons may quote what was sent, and are masked like it."""
+    failed = list(TraceBatch.objects.filter(state=TraceBatch.State.FAILED).defer("body").order_by("-id")[:most])
+    for batch in failed:
+        batch.error = mask.text(batch.error)
     home = Conversation.objects.filter(external_id=OuterRef("conversation_key"))
     newest = Span.objects.order_by("-id").values("id")[: 100 * most]
     alone = Span.objects.filter(id__in=newest).exclude(Exists(home)).values("trace_id", "project")
     wordless = alone.annotate(spans=Count("id")).order_by("-spans")[:most]
-    return Inbox(Span.objects.count(), _pending().count(), list(failed[:most]), [dict(one) for one in wordless])
+    return Inbox(Span.objects.count(), _pending().count(), failed, [dict(one) for one in wordless])

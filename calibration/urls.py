@@ -85,6 +85,7 @@ pages: list[URLPattern] = [
     path("traces/", trace_pages.traces, name="traces"),
     path("traces/retry/", trace_pages.retry, name="traces-retry"),
     path("traces/<str:trace_id>/", trace_pages.trace, name="trace"),
+    path("traces/<str:trace_id>/original/", trace_pages.original, name="trace-original"),
     path("conversations/", conversation_pages.conversations, name="conversations"),
     path("conversations/<path:external_id>/original/", conversation_pages.original, name="conversation-original"),
     path("conversations/<path:external_id>/", conversation_pages.conversation, name="conversation"),

@@ -23,7 +23,9 @@ from django.db.models import F, Q, QuerySet
 from calibration.models import Transcription
 from calibration.stats import outcomes as statistics
 from calibration.stats.estimate import Estimate
+from labeling import privacy
 from labeling.models import Conversation
+from labeling.personal import KINDS, Mask
 from labeling.wording import normal
 
 BATCH = 200
@@ -137,9 +139,10 @@ def measure(*, again: bool = False) -> int:
 
 def _store(batch: Sequence[Conversation]) -> None:
     rows = []
+    mask = Mask(KINDS, privacy.in_force().region)
     for conversation in batch:
         asr: Mapping[str, Any] = conversation.asr if isinstance(conversation.asr, dict) else {}
-        found = _errors(asr)
+        found = _errors(asr, mask)
         row = Transcription(
             conversation=conversation,
             content_sha256=conversation.content_sha256,
@@ -156,24 +159,28 @@ def _store(batch: Sequence[Conversation]) -> None:
         )
 
 
-def _errors(asr: Mapping[str, Any]) -> Errors:
+def _errors(asr: Mapping[str, Any], mask: Mask) -> Errors:
     """The errors of a hypothesis; none where one of the two texts is absent, or nothing was said."""
     said, heard = asr.get("reference"), asr.get("hypothesis")
-    return count(said, heard) if isinstance(said, str) and isinstance(heard, str) else Errors()
+    return count(said, heard, mask=mask) if isinstance(said, str) and isinstance(heard, str) else Errors()
 
 
-def count(said: str, heard: str) -> Errors:
-    """Errors of `heard` against `said` by the shortest alignment (jiwer)."""
+def count(said: str, heard: str, *, mask: Mask = privacy.NOTHING) -> Errors:
+    """Errors of `heard` against `said` by the shortest alignment (jiwer). Words of personal data that `mask` finds on either
+    side count as errors, but are not kept among the mistakes: a list of words tells them as well as a text does."""
     reference, hypothesis = normal(said), normal(heard)
     if not reference:
         return Errors()
     letters = len(reference)
     if not hypothesis:
         words = reference.split()
-        lost = tuple((word, "", n) for word, n in Counter(words).most_common(KEPT_MISTAKES))
+        open_words = (word for word, hidden in zip(words, _hidden(said, mask), strict=True) if not hidden)
+        lost = tuple((word, "", n) for word, n in Counter(open_words).most_common(KEPT_MISTAKES))
         return Errors(len(words), 0, 0, len(words), letters, letters, lost)
     found, spelled = jiwer.process_words(reference, hypothesis), jiwer.process_characters(reference, hypothesis)
-    wrong = Counter(_mistakes(reference.split(), hypothesis.split(), found.alignments[0]))
+    theirs = list(zip(reference.split(), _hidden(said, mask), strict=True))
+    mine = list(zip(hypothesis.split(), _hidden(heard, mask), strict=True))
+    wrong = Counter(_mistakes(theirs, mine, found.alignments[0]))
     return Errors(
         words=found.hits + found.substitutions + found.deletions,
         substitutions=found.substitutions,
@@ -185,12 +192,32 @@ def count(said: str, heard: str) -> Errors:
     )
 
 
-def _mistakes(said: Sequence[str], heard: Sequence[str], alignment: Iterable[Any]) -> Iterable[tuple[str, str]]:
+def _hidden(text: str, mask: Mask) -> list[bool]:
+    """For each word of a text as they are compared, whether it is a part of personal data. Where that cannot be told word by
+    word, every one is taken for it."""
+    found, last, flags = mask.find(text) if mask.kinds else [], 0, []
+    for start, end, _ in found:
+        flags += [False] * len(normal(text[last:start]).split()) + [True] * len(normal(text[start:end]).split())
+        last = end
+    flags += [False] * len(normal(text[last:]).split())
+    words = len(normal(text).split())
+    return flags if len(flags) == words else [True] * words
+
+
+Marked = tuple[str, bool]
+"""A word, and whether it is a part of personal data."""
+
+
+def _mistakes(said: Sequence[Marked], heard: Sequence[Marked], alignment: Iterable[Any]) -> Iterable[tuple[str, str]]:
+    """Pairs of words; a stretch with personal data on one of its sides is left out as a whole, since the other side is what
+    was heard of it."""
     for chunk in alignment:
-        if chunk.type != "equal":
-            theirs = said[chunk.ref_start_idx : chunk.ref_end_idx]
-            mine = heard[chunk.hyp_start_idx : chunk.hyp_end_idx]
-            yield from zip_longest(theirs, mine, fillvalue="")
+        if chunk.type == "equal":
+            continue
+        theirs = said[chunk.ref_start_idx : chunk.ref_end_idx]
+        mine = heard[chunk.hyp_start_idx : chunk.hyp_end_idx]
+        if not any(hidden for _, hidden in (*theirs, *mine)):
+            yield from zip_longest((word for word, _ in theirs), (word for word, _ in mine), fillvalue="")
 
 
 def fingerprint() -> tuple[int, int, str]:

@@ -46,8 +46,8 @@ def original(request: HttpRequest, external_id: str) -> HttpResponse:
 
 def _page(request: HttpRequest, conversation: Conversation, mask: Mask) -> HttpResponse:
     told = reading.read(conversation=conversation, reader=person(request), mask=mask)
-    # Spans carry answers and texts as they came: they are shown only where none is hidden and nothing is masked.
-    chain = None if told.asked or mask.kinds else chains.of_conversation(conversation.external_id)
+    # Spans carry answers as they came: they are shown only where none is hidden.
+    chain = None if told.asked else chains.of_conversation(conversation.external_id, mask=mask)
     context = {
         "told": told,
         "conversation": privacy.shown(conversation, mask),

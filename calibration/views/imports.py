@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -11,6 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from calibration import dumping, importing
 from calibration.api.bulk import dumped
+from labeling import privacy
 from labeling.access import person, role_required
 from labeling.errors import Refused
 from labeling.formats import catalogue
@@ -51,7 +53,8 @@ def preview(request: HttpRequest) -> HttpResponse:
         format = importing.format_named(format_name, kind)
         options = _options(request, kind, name)
         context |= _choices(request, format, kind)
-        context["preview"] = importing.preview(path=path, kind=kind, format=format, options=options)
+        mask = privacy.in_force()
+        context["preview"] = importing.preview(path=path, kind=kind, format=format, options=options, mask=mask)
     except Refused as refused:
         return _answer(request, context | {"refused": refused})
     return _answer(request, context)
@@ -130,7 +133,12 @@ def _choices(request: HttpRequest, format: Format, kind: str) -> dict[str, Any]:
 
 
 def _answer(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
-    """The page, or for htmx the part of it that changes, which is swapped in whatever it says."""
+    """The page, or for htmx the part of it that changes, which is swapped in whatever it says. What is wrong with a row may
+    quote it, and is masked like it."""
+    if isinstance(refused := context.get("refused"), Refused):
+        mask = privacy.in_force()
+        refused.message = mask.text(refused.message)
+        refused.errors = [replace(row, message=mask.text(row.message)) for row in refused.errors]
     context |= {"kinds": list(importing.KINDS), "formats": catalogue.FORMATS.values()}
     if request.htmx:  # type: ignore[attr-defined]
         return render(request, "calibration/_import.html", context)
