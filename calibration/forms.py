@@ -13,8 +13,10 @@ from calibration import sampling
 from labeling import references
 from labeling.errors import Refused
 from labeling.frames import ROLES, Frame
-from labeling.models import Conversation, Queue, Signal, User
+from labeling.models import Conversation, DatasetVersion, Queue, Signal, User
 
+MIX_SHARES = ("repeat_share", "gold_share", "practice_pass")
+MIX_COUNTS = ("repeat_after_items", "repeat_after_minutes", "practice_size")
 SHOWN = 40
 """Channels, cohorts and sources offered as boxes to tick; with more of them, names are typed."""
 
@@ -145,9 +147,36 @@ class NewQueueForm(QueueForm):
         widget=forms.CheckboxSelectMultiple,
         label="Who labels",
     )
+    gold = forms.MultipleChoiceField(required=False, widget=forms.CheckboxSelectMultiple, label="Known answers from")
+    repeat_share = forms.FloatField(min_value=0, max_value=50, required=False, label="Asked again, %")
+    repeat_after_items = forms.IntegerField(
+        min_value=0, max_value=30_000, required=False, initial=20, label="after items"
+    )
+    repeat_after_minutes = forms.IntegerField(
+        min_value=0, max_value=30_000, required=False, initial=0, label="and minutes"
+    )
+    gold_share = forms.FloatField(min_value=0, max_value=50, required=False, label="Gold checks, %")
+    practice_size = forms.IntegerField(min_value=0, max_value=500, required=False, label="Practice round of")
+    practice_pass = forms.FloatField(min_value=0, max_value=100, required=False, initial=80, label="right to pass, %")
+    gold_feedback = forms.BooleanField(required=False, label="Tell the known answer right after a gold check")
     description = forms.CharField(required=False, widget=forms.Textarea(attrs={"rows": 2}))
     shows_cohort = forms.BooleanField(required=False, label="Show cohort and customer to annotators")
     hides_names = forms.BooleanField(required=False, initial=True, label="Hide names from the reviewer until decided")
+
+    def __init__(self, data: QueryDict | None = None, **kwargs: Any) -> None:
+        super().__init__(data, **kwargs)
+        frozen = DatasetVersion.objects.filter(frozen_at__isnull=False, item_count__gt=0)
+        newest = frozen.select_related("dataset__signal").order_by("dataset__slug", "-number")[:SHOWN]
+        gold = self.fields["gold"]
+        assert isinstance(gold, forms.MultipleChoiceField)
+        gold.choices = [(str(one), f"{one}: {one.dataset.signal.title}, {one.item_count:,}") for one in newest]
+
+    def mixed_in(self) -> dict[str, Any]:
+        """The settings of `labeling.checks` that were filled in, and whether gold checks tell; the others keep their defaults."""
+        told = self.cleaned_data
+        shares = {name: told[name] / 100 for name in MIX_SHARES if told[name] is not None}
+        counts = {name: told[name] for name in MIX_COUNTS if told[name] is not None}
+        return shares | counts | {"gold_feedback": told["gold_feedback"]}
 
     def slug(self) -> str:
         """A free name made from the title."""

@@ -13,10 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from django.db import transaction
 from django.db.models import Exists, OuterRef
 
 from calibration.models import ClassifierVersion, DriftFlag, Prediction
-from labeling import design, frames, references, sampling
+from labeling import design, frames, queues, references, sampling
 from labeling.errors import NotFound, Refused
 from labeling.frames import Frame, FrameUnit
 from labeling.models import WHOLE, DatasetVersion, Label, Queue, Signal, User
@@ -49,6 +50,7 @@ class Aim:
     flags: tuple[DriftFlag, ...] = ()
 
 
+@transaction.atomic
 def draw_queue(
     *,
     slug: str,
@@ -60,11 +62,14 @@ def draw_queue(
     overlap: int = 1,
     members: Sequence[User] = (),
     created_by: User | None = None,
+    gold: Sequence[DatasetVersion] = (),
+    settings: Mapping[str, Any] | None = None,
     **about: Any,
 ) -> Queue:
-    """Draw a queue by any strategy. `about` is what labeling.sampling.draw_queue takes besides: title, priority, ..."""
+    """Draw a queue by any strategy, with what is mixed in (`gold` and `settings` of `labeling.queues.change`), or nothing.
+    `about` is what labeling.sampling.draw_queue takes besides: title, priority, ..."""
     frame, planner = prepare(signals=signals, aim=aim, frame=frame or Frame())
-    return sampling.draw_queue(
+    queue = sampling.draw_queue(
         slug=slug,
         signals=signals,
         size=size,
@@ -78,6 +83,10 @@ def draw_queue(
         created_by=created_by,
         **about,
     )
+    if gold or settings:
+        queues.change(queue=queue, gold=gold, settings=settings)
+        queue.refresh_from_db()
+    return queue
 
 
 def preview(

@@ -175,6 +175,8 @@ def _take(standing: Place, *, now: datetime, until: datetime) -> int | None:
     """The check that is due, or the first slot that can be had."""
     if standing.mix.share and standing.items_left:
         with _one_at_a_time(standing):
+            if _holds_enough(standing).exists():
+                raise _HandsFull
             check = checks.serve(
                 annotator=standing.annotator,
                 queue_id=standing.queue_id,
@@ -194,15 +196,20 @@ class _HandsFull(Exception):
 
 @contextmanager
 def _one_at_a_time(standing: Place) -> Iterator[None]:
-    """A transaction in which nobody else takes a slot for this person: the row of their membership is locked, and what they
-    hold is counted after that, since two requests at once would both count before either takes."""
-    person = {"queue": standing.queue_id, "annotator": standing.annotator, "state": Slot.State.LEASED}
+    """A transaction in which nobody else takes a slot for this person, since the row of their membership is locked: two
+    requests at once would both count what they hold before either takes. SQLite has one writer as it is."""
     with transaction.atomic():
-        if not QueueMember.objects.select_for_update(no_key=True).filter(id=standing.member_id).only("id"):
-            raise NotFound("not_a_member", "there is no such queue", field="queue")
-        if Slot.objects.filter(**person).count() >= MOST_HELD:
-            raise _HandsFull
+        if connection.features.has_select_for_update:
+            membership = QueueMember.objects.select_for_update(no_key=True).filter(id=standing.member_id)
+            if not membership.values_list("id"):
+                raise NotFound("not_a_member", "there is no such queue", field="queue")
         yield
+
+
+def _holds_enough(standing: Place) -> QuerySet[Slot]:
+    """The last of the slots that the person may hold, where they hold so many."""
+    held = Slot.objects.filter(queue=standing.queue_id, annotator=standing.annotator, state=Slot.State.LEASED)
+    return held.order_by("id")[MOST_HELD - 1 : MOST_HELD]
 
 
 UNITS = ("item", "asks_again", "known_item")
@@ -259,9 +266,11 @@ def _claim(slot_id: int, standing: Place, *, now: datetime, until: datetime) -> 
     """The conditional UPDATE. A lost race is an answer, not an error; so is another slot of an item one has already."""
     try:
         with _one_at_a_time(standing):
-            claimed = Slot.objects.filter(takeable(now), id=slot_id).update(
+            claimed = Slot.objects.filter(takeable(now), ~Exists(_holds_enough(standing)), id=slot_id).update(
                 state=Slot.State.LEASED, annotator=standing.annotator, leased_until=until
             )
+            if not claimed and _holds_enough(standing).exists():
+                raise _HandsFull
     except IntegrityError:
         return False
     return claimed == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import Any
 
@@ -26,29 +26,32 @@ PACE_LIMIT = 600.0
 """Seconds beyond which an item was a break, not work."""
 
 
-def served(slot: Slot, *, shows_cohort: bool) -> dict[str, Any]:
+def served(slot: Slot, *, shows_cohort: bool, shows_date: bool) -> dict[str, Any]:
     """An item as its annotator may see it: the words and the channel, what bends judgement only where the queue says so.
 
     Of a call also how sure the recogniser was of each word, and what was really said where somebody wrote that down.
-    No prediction, no other answer, no metadata is in it.
+    No prediction, no other answer, no metadata is in it. A queue with gold checks has no dates (`shows_date`): gold is often of
+    another time than the queue's items, and a date would tell it apart.
     """
     return {
         "assignment": slot.id,
         "lease_expires_at": moment_text(slot.leased_until),
-        **shown(slot.unit.conversation, slot.unit.turn, shows_cohort=shows_cohort),
+        **shown(slot.unit.conversation, slot.unit.turn, shows_cohort=shows_cohort, shows_date=shows_date),
     }
 
 
-def shown(conversation: Conversation, turn: int, *, shows_cohort: bool) -> dict[str, Any]:
+def shown(conversation: Conversation, turn: int, *, shows_cohort: bool, shows_date: bool = True) -> dict[str, Any]:
     """The words of a unit, of an item or of a practice item alike."""
     conversation = privacy.shown(conversation, privacy.in_force())
     told: dict[str, Any] = {
         "id": conversation.external_id,
         "channel": conversation.channel,
-        "started_at": moment_text(conversation.started_at),
+        "started_at": moment_text(conversation.started_at) if shows_date else None,
         "audio": conversation.audio or None,
         **_words(conversation),
     }
+    if not shows_date:
+        _without_dates(told["turns"])
     if shows_cohort:
         told |= {"cohort": conversation.cohort, "customer": conversation.customer}
     return {"conversation": told, "turn": None if turn == WHOLE else turn}
@@ -71,6 +74,23 @@ def _words(conversation: Conversation) -> dict[str, Any]:
         if any(piece.reference is not None for piece in pieces):
             turn["pieces"] = _pairs(pieces)
     return {"turns": turns, "heard": _pairs(heard.whole)} if heard.whole else {"turns": turns}
+
+
+def _without_dates(turns: Sequence[dict[str, Any]]) -> None:
+    """Moments of turns become seconds after the first of them, which `start` says anyhow where it is there."""
+    moments = [_moment(turn.pop("at", None)) for turn in turns]
+    first = next((at for at in moments if at is not None), None)
+    for turn, at in zip(turns, moments, strict=True):
+        if at is not None and first is not None:
+            turn.setdefault("start", max(0.0, (at - first).total_seconds()))
+
+
+def _moment(text: Any) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _pairs(pieces: Iterable[wording.Piece]) -> list[list[str | None]]:

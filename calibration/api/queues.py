@@ -66,7 +66,22 @@ class FrameSerializer(serializers.Serializer[Any]):
         return super().get_fields() | {"source": serializers.ListField(child=serializers.CharField(), default=list)}
 
 
-class NewQueueSerializer(serializers.Serializer[Any]):
+class MixSerializer(serializers.Serializer[Any]):
+    """What is mixed into a queue."""
+
+    gold = serializers.ListField(
+        child=serializers.CharField(), default=list, help_text="dataset@version whose units are asked as known items"
+    )
+    repeat_share = serializers.FloatField(required=False)
+    repeat_after_items = serializers.IntegerField(required=False)
+    repeat_after_minutes = serializers.IntegerField(required=False)
+    gold_share = serializers.FloatField(required=False)
+    gold_feedback = serializers.BooleanField(required=False)
+    practice_size = serializers.IntegerField(required=False)
+    practice_pass = serializers.FloatField(required=False)
+
+
+class NewQueueSerializer(MixSerializer):
     slug = serializers.SlugField(max_length=80)
     title = serializers.CharField(max_length=200, required=False, default="")
     description = serializers.CharField(required=False, default="", allow_blank=True)
@@ -87,21 +102,11 @@ class NewQueueSerializer(serializers.Serializer[Any]):
     overlap_most = serializers.IntegerField(min_value=1, max_value=50, required=False, allow_null=True, default=None)
 
 
-class QueueChangeSerializer(serializers.Serializer[Any]):
+class QueueChangeSerializer(MixSerializer):
     state = serializers.ChoiceField(choices=Queue.State.choices, required=False)
     priority = serializers.IntegerField(min_value=-100, max_value=100, required=False)
     members = serializers.ListField(child=serializers.CharField(), default=list, help_text="people to add")
     overlap_most = serializers.IntegerField(min_value=1, max_value=50, required=False, allow_null=True)
-    gold = serializers.ListField(
-        child=serializers.CharField(), default=list, help_text="dataset@version whose units are asked as known items"
-    )
-    repeat_share = serializers.FloatField(required=False)
-    repeat_after_items = serializers.IntegerField(required=False)
-    repeat_after_minutes = serializers.IntegerField(required=False)
-    gold_share = serializers.FloatField(required=False)
-    gold_feedback = serializers.BooleanField(required=False)
-    practice_size = serializers.IntegerField(required=False)
-    practice_pass = serializers.FloatField(required=False)
 
 
 class Queues(generics.ListAPIView[Queue]):
@@ -138,6 +143,8 @@ class Queues(generics.ListAPIView[Queue]):
             overlap=told["overlap"],
             members=people_named(told["members"]),
             created_by=request.user if isinstance(request.user, User) else None,
+            gold=[references.dataset_version(name) for name in told["gold"]],
+            settings={name: told[name] for name in checks.SETTINGS if name in told},
             **{name: told[name] for name in ("description", "priority", "shows_cohort", "hides_names", "overlap_most")},
         )
         return Response(QueueSerializer(queue).data, status=status.HTTP_201_CREATED)

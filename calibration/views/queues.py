@@ -77,6 +77,8 @@ def _draw(form: NewQueueForm, creator: User) -> Queue:
         description=told["description"],
         shows_cohort=told["shows_cohort"],
         hides_names=told["hides_names"],
+        gold=[references.dataset_version(name) for name in told["gold"]],
+        settings=form.mixed_in(),
     )
 
 

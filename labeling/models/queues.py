@@ -93,6 +93,11 @@ class Queue(models.Model):
     def __str__(self) -> str:
         return self.slug
 
+    @property
+    def shows_date(self) -> bool:
+        """Whether annotators see when a conversation took place: gold checks are often of another time, and would be known by it."""
+        return self.gold_share == 0
+
 
 class QueueSignal(models.Model):
     """A signal asked in a queue, in the order of the questions."""

@@ -94,7 +94,7 @@ def _state(annotator: User, queue: Queue, asked: Sequence[Question]) -> dict[str
         "queue": queue.slug,
         "person": annotator.id,
         "lease_seconds": queue.lease_seconds,
-        "item": slot and queries.served(slot, shows_cohort=queue.shows_cohort),
+        "item": slot and queries.served(slot, shows_cohort=queue.shows_cohort, shows_date=queue.shows_date),
         "signals": [question.as_dict() for question in asked],
         "progress": queries.progress(leasing.place(annotator=annotator, queue=queue)),
         "pace": queries.seconds_an_item(annotator, queue=queue) or queries.seconds_an_item(annotator),

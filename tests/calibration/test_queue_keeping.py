@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 
-from labeling import pacing, queues
+from labeling import checks, pacing, queues
 from labeling.models import Queue, Submission, User
 from tests.calibration.test_annotators import label_all
-from tests.make import make_known, make_queue, make_signal, make_user
+from tests.make import make_conversation, make_known, make_queue, make_signal, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -125,3 +126,60 @@ def test_the_pace_is_the_queues_own(queue: Queue, engineer: Client) -> None:
     assert "about 2 minutes of work left, at 6.0 s an item" in page and "20 answers in the last 24 hours" in page
     part = engineer.get("/queues/mood/", headers={"hx-request": "true"}).content.decode()
     assert "<html" not in part and "Answers by hour" in part
+
+
+def test_what_is_mixed_in_is_chosen_while_drawing(engineer: Client) -> None:
+    """On the page, over HTTP and by command alike; what cannot be draws nothing."""
+    signal = make_signal()
+    make_known(make_queue("old", signals=[signal], items=1), ["positive", "negative", "neutral"])
+    for _ in range(6):
+        make_conversation(source="new")
+    form = {
+        "title": "Mixed",
+        "source": "new",
+        "signal": "sentiment",
+        "size": "5",
+        "strategy": "uniform",
+        "overlap": "1",
+    }
+    mix = {name: value for name, value in FORM.items() if name not in ("action", "overlap_most")} | {"gold": "known@1"}
+    page = engineer.get("/queues/new/").content.decode()
+    assert all(f'name="{name}"' in page for name in mix) and "known@1: Sentiment, 3" in page
+    mixed_up = {**form, **mix, "gold_share": "45", "repeat_share": "45"}
+    for wrong in (mixed_up, {**form, **mix, "practice_size": "9"}, {**form, "gold_share": "10"}):
+        assert engineer.post("/queues/new/", wrong).status_code == 422
+        assert not Queue.objects.filter(slug="mixed").exists()
+    drawn = engineer.post("/queues/new/", {**form, **mix})
+    assert drawn.status_code == 302, drawn.context["form"].errors
+    row = Queue.objects.values(*checks.SETTINGS).get(slug="mixed")
+    assert row == {
+        "repeat_share": 0.1, "repeat_after_items": 15, "repeat_after_minutes": 30, "gold_share": 0.05,
+        "gold_feedback": True, "practice_size": 2, "practice_pass": 0.8,
+    }  # fmt: skip
+    assert engineer.post("/queues/new/", form | {"title": "Plain"}).status_code == 302
+    plain = Queue.objects.get(slug="plain")
+    assert (plain.repeat_share, plain.gold_share, plain.practice_size, plain.repeat_after_items) == (0, 0, 0, 20)
+    body = {
+        "slug": "api",
+        "signals": ["sentiment"],
+        "size": 2,
+        "frame": {"source": ["new"]},
+        "gold": ["known@1"],
+        "gold_share": 0.2,
+        "practice_size": 1,
+    }
+    told = engineer.post("/api/v1/queues/", body, content_type="application/json").json()
+    assert (told["gold_share"], told["practice_size"]) == (0.2, 1)
+    call_command(
+        "sample", "command", "--signal", "sentiment", "--size", "2", "--source", "new", "--gold", "known@1", "--gold-share", "0.1",
+        "--repeat-share", "0.2", "--practice-size", "2",
+    )  # fmt: skip
+    made = Queue.objects.get(slug="command")
+    assert (made.gold_share, made.repeat_share, made.practice_size, made.gold_feedback) == (0.1, 0.2, 2, False)
+
+
+def test_drawing_is_for_engineers(client: Client) -> None:
+    client.force_login(make_user("rita", role="reviewer"))
+    assert client.post("/queues/new/", FORM).status_code == 403
+    client.logout()
+    assert client.post("/queues/new/", FORM).status_code == 302

@@ -14,7 +14,7 @@ from django.utils import timezone
 from labeling import adjudication, checks, gold, labels, leasing, queries, questions, queues
 from labeling.adjudication import Scope
 from labeling.errors import Conflict, NotFound, Refused
-from labeling.models import CheckAnswer, Label, Queue, Ruling, Slot, Submission, User
+from labeling.models import CheckAnswer, Conversation, Label, Queue, Ruling, Slot, Submission, User
 from tests.make import make_conversation, make_known, make_label, make_queue, make_signal, make_user
 
 pytestmark = pytest.mark.django_db
@@ -172,6 +172,45 @@ def test_page_and_api_cannot_tell_a_check_from_an_item(ann: User, client: Client
     assert sorted(ends, reverse=True) == ends
     checks_at = [place for place, kind in enumerate(kinds) if kind != "item" and place]
     assert all(ends[place] == ends[place - 1] for place in checks_at)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_queue_with_gold_checks_tells_no_dates(ann: User, client: Client, share: float) -> None:
+    """Gold is often of another time: a date beyond the queue's own would tell a check. Times of turns begin at the first."""
+
+    def at(day: int, *minutes: int) -> dict[str, Any]:
+        moments = [datetime(2026, 3, day, 9, minute, tzinfo=UTC) for minute in minutes]
+        turns = [{"role": "customer", "text": "Hi", "at": moment.isoformat()} for moment in moments]
+        return {"started_at": moments[0], "turns": turns}
+
+    queue = make_queue("mood", members=[ann], conversations=[make_conversation(**at(20, 0, 3)) for _ in range(4)])
+    make_known(queue, ["negative"] * 3)
+    for one in queue.known_items.all():
+        Conversation.objects.filter(id=one.conversation_id).update(**at(1, 10, 13))
+    Queue.objects.filter(id=queue.id).update(gold_share=share)
+    client.force_login(ann)
+    slug = queue.queue_signals.get().signal.slug
+    seen = []
+    for number in range(4):
+        item = client.post("/api/v1/queues/mood/next/", {}, content_type="application/json").json()
+        page = client.get("/label/mood/").content.decode()
+        state = json.loads(page.split('id="state"')[1].split(">", 1)[1].split("</script>")[0])
+        undated = item["conversation"]["started_at"] is None and "2026-03" not in json.dumps(item["conversation"])
+        assert undated == ("2026-03" not in json.dumps(state["item"]["conversation"]))
+        assert undated == bool(share)
+        if share:
+            assert [turn["start"] for turn in item["conversation"]["turns"]] == [0, 180]
+        seen.append(Slot.objects.get(id=item["assignment"]).is_check)
+        body = {"labels": [{"signal": slug, "value": "negative"}], "key": str(number)}
+        client.post(f"/api/v1/assignments/{item['assignment']}/submit/", body, content_type="application/json")
+        back = client.post("/api/v1/queues/mood/undo/", {}, content_type="application/json").json()
+        assert (back["conversation"]["started_at"] is None) == bool(share)
+        client.post(
+            f"/api/v1/assignments/{back['assignment']}/submit/",
+            body | {"key": f"{number}b"},
+            content_type="application/json",
+        )
+    assert any(seen) == bool(share)
 
 
 def test_ids_of_assignments_are_in_no_order() -> None:

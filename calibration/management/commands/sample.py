@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from calibration import classifiers, rounds, sampling
-from labeling import references
+from labeling import checks, references
 from labeling.errors import NotFound, Refused
 from labeling.frames import ROLES, Frame
 from labeling.management.base import VerbCommand
@@ -32,6 +32,16 @@ class Command(VerbCommand):
         parser.add_argument("--overlap", type=int, default=1, help="labels an item")
         parser.add_argument("--member", action="append", default=[], metavar="NAME", help="who labels; repeatable")
         parser.add_argument("--title", default="")
+        mix = parser.add_argument_group("mixed in: hidden repeats, gold checks, practice")
+        mix.add_argument(
+            "--gold", action="append", default=[], metavar="D@N", help="frozen gold whose answers are known"
+        )
+        mix.add_argument(
+            "--gold-share", type=float, metavar="SHARE", help="gold checks, 0 to 0.5 of what a person gets"
+        )
+        mix.add_argument("--gold-feedback", action="store_true", default=None, help="tell the known answer right after")
+        mix.add_argument("--repeat-share", type=float, metavar="SHARE", help="items asked again of the same person")
+        mix.add_argument("--practice-size", type=int, metavar="N", help="the queue opens after so many known items")
         parser.add_argument("--top-up", action="store_true", help="add items to the queue that exists")
         parser.add_argument(
             "--unsettled", metavar="D@N", help="with --top-up: a round for the slices without a verdict on this gold"
@@ -73,6 +83,8 @@ class Command(VerbCommand):
             seed=options["seed"],
             overlap=options["overlap"],
             members=members,
+            gold=[references.dataset_version(name) for name in words(options["gold"])],
+            settings={name: options[name] for name in checks.SETTINGS if options.get(name) is not None},
         )
         self.tell(queue, few=not members)
         return queue
