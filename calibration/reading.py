@@ -126,6 +126,8 @@ def _turns(
             "role": turn.get("role", ""),
             "text": turn.get("text", ""),
             "at": clock(turn.get("start")),
+            "start": turn.get("start"),
+            "end": turn.get("end"),
             "pieces": by_turn[number] if number < len(by_turn) else (),
             "judged": [one for one in judged if one.turn == number],
         }

@@ -13,7 +13,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef
 
-from labeling import questions
+from labeling import privacy, questions
 from labeling.errors import Conflict, Refused
 from labeling.mixing import KNOWN, Mix
 from labeling.models import (
@@ -152,7 +152,7 @@ def comparison(question: Question, *, value: str, known: KnownAnswer, explanatio
         "value": question.scale.decode(value),
         "known": question.scale.decode(gold),
         "correct": question.scale.same(value, gold),
-        "explanation": explanation,
+        "explanation": privacy.in_force().text(explanation),
     }
 
 

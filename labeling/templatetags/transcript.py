@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,14 @@ from django import template
 from django.utils.dateparse import parse_datetime
 
 register = template.Library()
+
+
+@register.filter
+def second(turn: Mapping[str, Any], name: str) -> str:
+    """`start` or `end` of a turn in seconds of the recording, for the player; empty if unknown."""
+    value = turn.get(name)
+    known = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return str(value) if known else ""
 
 
 @register.filter

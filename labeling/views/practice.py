@@ -10,7 +10,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from labeling import practice, questions
+from labeling import practice, privacy, questions
 from labeling.access import person, queue_to_label
 from labeling.errors import Refused
 from labeling.models import WHOLE, PracticeItem, Queue
@@ -85,13 +85,14 @@ def _row(one: dict[str, Any], title: str, labels: dict[str, str]) -> dict[str, A
 
 
 def _shown(queue: Queue, place: PracticeItem) -> dict[str, Any]:
-    turn = place.known_item.turn
+    turn, mask = place.known_item.turn, privacy.in_force()
     return {
         "queue": queue,
         "place": place,
         "number": place.position + 1,
         "of": place.practice_round.places.count(),
-        "conversation": place.known_item.conversation,
+        "conversation": privacy.shown(place.known_item.conversation, mask),
+        "explanation": mask.text(place.known_item.explanation),
         "turn": None if turn == WHOLE else turn,
     }
 

@@ -18,6 +18,7 @@
     const guideline = document.getElementById("guideline");
     guideline.open = !guideline.open;
   };
+  const voice = document.getElementById("player")?.voice;
   const commands = {
     r: nextReason,
     n: () => document.getElementById("note").focus(),
@@ -27,6 +28,15 @@
     ArrowRight: () => follow("a[rel=next]"),
     ArrowLeft: () => follow("a[rel=prev]"),
     Enter: () => decision.requestSubmit(),
+    // Of a call, as on the desk.
+    ...(voice && {
+      " ": voice.play,
+      b: voice.back,
+      p: () => voice.turn(),
+      l: voice.follow,
+      ",": voice.slower,
+      ".": voice.faster,
+    }),
   };
 
   document.addEventListener("keydown", (event) => {
@@ -41,6 +51,7 @@
       choice.click();
       return;
     }
+    if (event.key === " " && event.target.closest("a, button, summary, input")) return;
     if (event.key === "Enter" && (event.target.closest("a, button, summary") || !decision.querySelector(".choices [type=submit]"))) return;
     if (commands[event.key]) {
       event.preventDefault();

@@ -40,7 +40,8 @@ window.cxVoice = (player, list) => {
 
   function heard() {
     const at = audio.currentTime, rows = speaking(at);
-    if (at >= stop) { audio.pause(); stop = Infinity; }
+    // A turn that was played ends inside itself: the mark stays on it, and it can be played again.
+    if (at >= stop) { audio.pause(); audio.currentTime = Math.max(0, stop - 0.06); stop = Infinity; return; }
     part("clock").textContent = clock(at); seekbar.value = at; parts.style.setProperty("--heard", 100 * at / Number(seekbar.max) + "%");
     const fresh = [...rows].filter((row) => !marked.has(row));
     for (const row of marked) if (!rows.has(row)) row.classList.remove("spoken");
@@ -85,4 +86,4 @@ window.cxVoice = (player, list) => {
   return { audio, load, play, seek, turn, follow: does.follow, back: does.back, slower: () => pace(-1), faster: () => pace(1) };
 };
 // Pages other than the desk have nothing to do but start it.
-for (const player of document.querySelectorAll("[data-player-for]")) window.cxVoice(player, document.getElementById(player.dataset.playerFor));
+for (const player of document.querySelectorAll("[data-player-for]")) player.voice = window.cxVoice(player, document.getElementById(player.dataset.playerFor));

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import re
+import wave
 from typing import Any
 
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route
 
 from labeling.models import Label
 
@@ -43,3 +45,24 @@ def stored() -> dict[str, str]:
     """Current labels by assignment."""
     labels = Label.objects.filter(superseded_at__isnull=True).select_related("submission")
     return {str(label.submission.slot_id): label.value for label in labels if label.submission}
+
+
+def sound(page: Page, *, seconds: int, channels: int = 1, rate: int = 3000) -> str:
+    """Silence at an address that answers like a file server: by range, a piece at a time. Returns the address."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as wav:
+        wav.setnchannels(channels)
+        wav.setsampwidth(1)
+        wav.setframerate(rate)
+        wav.writeframes(bytes([128]) * rate * seconds * channels)
+    body = file.getvalue()
+
+    def answer(route: Route) -> None:
+        first, _, last = route.request.headers.get("range", "bytes=0-").removeprefix("bytes=").partition("-")
+        start = int(first)
+        end = min(int(last) if last else len(body) - 1, start + 500_000, len(body) - 1)
+        headers = {"Accept-Ranges": "bytes", "Content-Range": f"bytes {start}-{end}/{len(body)}"}
+        route.fulfill(status=206, body=body[start : end + 1], content_type="audio/wav", headers=headers)
+
+    page.route("**/call.wav", answer)
+    return "/call.wav"

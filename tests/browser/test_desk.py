@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import wave
 from typing import Any
 
 import pytest
@@ -304,33 +302,6 @@ def test_leaving_gives_back_what_was_only_prefetched(desk: Page, live_server: An
             break
         desk.wait_for_timeout(100)
     assert queue.slots.filter(state="leased").count() == 1
-
-
-def test_sound_marks_the_spoken_turn(page: Page, live_server: Any, ann: User) -> None:
-    sound = io.BytesIO()
-    with wave.open(sound, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(1)
-        file.setframerate(8000)
-        file.writeframes(bytes([128]) * 8000 * 4)
-    body = sound.getvalue()
-    ranges = {"Accept-Ranges": "bytes", "Content-Range": f"bytes 0-{len(body) - 1}/{len(body)}"}
-    page.route(
-        "**/call.wav", lambda route: route.fulfill(status=206, body=body, content_type="audio/wav", headers=ranges)
-    )
-    turns = [{"role": "customer", "text": "Hello", "start": 0, "end": 1}, {"role": "agent", "text": "Hi", "start": 1}]
-    call = make_conversation("c-call", turns=turns, channel="voice", audio="/call.wav")
-    make_queue("calls", conversations=[call], members=[ann])
-    sign_in(page, live_server, "/label/calls/")
-    page.wait_for_selector("#turns li")
-    page.keyboard.press(" ")
-    page.wait_for_selector("#turns li.spoken >> text=Hi")
-    page.keyboard.press(" ")
-    page.wait_for_function("document.querySelector('audio').paused")
-    page.keyboard.press("b")
-    page.wait_for_selector("#turns li.spoken >> text=Hello")
-    page.click("#turns li >> nth=1")
-    assert page.evaluate("document.querySelector('audio').currentTime") == 1
 
 
 def test_on_a_phone_the_answers_lie_under_the_thumb(desk: Page) -> None:

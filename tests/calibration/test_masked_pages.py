@@ -14,7 +14,7 @@ from calibration import voice
 from calibration.models import Span, TraceBatch, Transcription
 from labeling.models import Conversation, OriginalReading, Privacy, User
 from tests.labeling.test_personal import SECRET, TEXT, as_, masking, sensitive
-from tests.make import make_conversation, make_label, make_queue, make_signal, make_user
+from tests.make import make_conversation, make_known, make_label, make_queue, make_signal, make_user
 
 __all__ = ["masking"]
 pytestmark = pytest.mark.django_db
@@ -111,3 +111,19 @@ def test_words_of_personal_data_are_counted_and_not_listed(masking: User) -> Non
     page = as_(make_user("eve", role="engineer")).get("/voice/").content.decode()
     assert "monday" in page and "leigh" not in page and "1112" not in page
     assert as_(make_user("rita", role="reviewer")).get("/voice/").status_code == 403
+
+
+def test_practice_is_masked_like_the_desk(masking: User) -> None:
+    ann = make_user("ann")
+    queue = make_queue("mood", signals=[make_signal("mood")], members=[ann], practice_size=1)
+    make_known(queue, ["negative"], explanation=TEXT)
+    Conversation.objects.filter(known_items__queue=queue).update(turns=[{"role": "customer", "text": TEXT}])
+    reader = as_(ann)
+    item = reader.post("/label/mood/practice/begin/", follow=True)
+    place = item.context["place"]
+    told = reader.post(f"/label/mood/practice/{place.id}/answer/", {"q-mood": "negative"}, follow=True)
+    for page in (item, told):
+        assert page.status_code == 200
+        assert "[email]" in page.content.decode() and SECRET not in page.content.decode()
+    assert told.content.decode().count("[email]") == 2
+    assert as_(make_user("ben")).get("/label/mood/practice/").status_code == 404
