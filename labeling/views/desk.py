@@ -21,7 +21,9 @@ from labeling.questions import Question
 @require_GET
 def my_queues(request: HttpRequest) -> HttpResponse:
     queues = queries.my_queues(person(request))
-    return render(request, "labeling/my_queues.html", {"queues": queues, "first": queries.first_open(queues)})
+    first = queries.first_open(queues)
+    practise = next((row for row in queues if row.practice_due and row.queue.state == Queue.State.OPEN), None)
+    return render(request, "labeling/my_queues.html", {"queues": queues, "first": first, "practise": practise})
 
 
 @login_required

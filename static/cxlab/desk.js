@@ -249,26 +249,29 @@
     sending = true; counts();
     const first = outbox[0], undoing = first.path === "undo", wants = !ahead.length && !ended && !undoing;
     if (!first.tried) { first.tried = true; write(OUTBOX + first.body.key, first); }
+    let got;
     try {
-      const { status, ok, data } = await call(`assignments/${first.assignment}/${first.path}/`, { ...first.body, next: wants, holding: held().filter((one) => one !== first.assignment) });
-      if (!ok && (status >= 500 || [401, 403, 429].includes(status))) throw new Error(String(status));
-      settle(first); retry = 0;
-      if (!ok && !(undoing && status === 404)) { failed(status, data); if (status !== 409 && !undoing) left += 1; }
-      sending = false;
-      if (ok && wants) arrived(data.next);
-      if (ok && data?.feedback?.length) checked(data.feedback);
+      got = await call(`assignments/${first.assignment}/${first.path}/`, { ...first.body, next: wants, holding: held().filter((one) => one !== first.assignment) });
+      if (!got.ok && (got.status >= 500 || [401, 403, 429].includes(got.status))) throw new Error(String(got.status));
+      if (got.ok && !got.data?.assignment) throw new Error("answered by somebody else");  // the sign-in of a hotel says 200 to everything
     } catch (error) {
       sending = false; counts();
       if (/^40[13]$/.test(error.message)) notice("You are signed out. Your answers are kept here; sign in again in another tab.");
       return later();
     }
+    const { status, ok, data } = got;
+    settle(first); retry = 0;
+    if (!ok && !(undoing && status === 404)) { failed(status, data); if (status !== 409 && !undoing) left += 1; }
+    sending = false;
+    if (ok && wants) arrived(data.next);
+    if (ok && data?.feedback?.length) checked(data.feedback);
     counts();
     if (outbox.length) send(); else { advance(); prefetch(); }
   }
   function settle(entry) { outbox = outbox.filter((one) => one.body.key !== entry.body.key); write(OUTBOX + entry.body.key, null); }
   // The last item was a gold check, and its queue tells.
   function checked(told) {
-    const words = (one, value) => [value].flat().map((member) => signals.find((signal) => signal.slug === one.signal)?.categories.find((choice) => choice.value === member)?.label ?? member).join(", ") || "none of them";
+    const words = (one, value) => [value].flat().map((member) => state.signals.find((signal) => signal.slug === one.signal)?.categories.find((choice) => choice.value === member)?.label ?? member).join(", ") || "none of them";
     notice("The last one was a check. " + told.map((one) => (one.correct ? "Right: " + words(one, one.known) + "." : "You said " + words(one, one.value) + "; the gold says " + words(one, one.known) + ".") + (one.explanation ? " " + one.explanation : "")).join(" "));
   }
   function failed(status, data) {

@@ -137,6 +137,23 @@ def test_an_answer_whose_acknowledgement_was_lost_is_stored_once(desk: Page) -> 
     assert Submission.objects.count() == 1
 
 
+def test_a_page_in_between_that_says_200_to_everything_acknowledges_nothing(desk: Page) -> None:
+    desk.wait_for_load_state("networkidle")
+    met: list[str] = []
+
+    def portal(route: Route) -> None:
+        if met:
+            return route.continue_()
+        met.append(route.request.url)
+        return route.fulfill(status=200, content_type="text/html", body="<h1>Welcome to our network</h1>")
+
+    desk.route(SUBMIT, portal)
+    first = press(desk, "3")
+    settled(desk)
+    assert met
+    assert stored() == {first: "positive"}
+
+
 def test_unsent_answers_survive_a_reload(desk: Page) -> None:
     desk.wait_for_load_state("networkidle")
     desk.route(SUBMIT, lambda route: route.abort())
