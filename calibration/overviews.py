@@ -180,7 +180,7 @@ def sentence(entries: Sequence[Entry]) -> list[sentences.Clause]:
 def _unproven(entry: Entry) -> str:
     """Trusted as a whole but not yet in its weakest slice; or not even as a whole."""
     open_ones = [row for row in entry.rows if row["slice"] and row["verdict"] == UNPROVEN]
-    told = [row for row in open_ones if row["reason"] != sentences.THIN and row[entry.statistic]["low"] is not None]
+    told = [row for row in open_ones if row["reason"] != sentences.THIN and row[entry.statistic]["value"] is not None]
     if entry.whole is None or entry.whole["verdict"] != TRUSTED or not told:
         return f"{entry.signal.title} is unproven"
     weakest = min(told, key=lambda row: row[entry.statistic]["low"])

@@ -105,6 +105,8 @@ CALIBRATION = (
     Guard("report_stays", "calibration_agreementreport", "DELETE", "a report stays"),
 )
 
+ALL = (*LABELING, *CHECKS, *CALIBRATION)
+
 
 def create(guards: Sequence[Guard], schema_editor: Any) -> None:
     for guard in guards:

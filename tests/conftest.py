@@ -25,13 +25,12 @@ def plain_static_files() -> None:
 @pytest.fixture(autouse=True, scope="session")
 def tables_can_be_emptied() -> Iterator[None]:
     """Tests that commit are followed by a flush, which on SQLite is a DELETE: the triggers step aside for it."""
-    guards = (*triggers.LABELING, *triggers.CHECKS, *triggers.CALIBRATION)
     operations = DatabaseWrapper.ops_class
     plain = operations.sql_flush
 
     def sql_flush(self: Any, *args: Any, **kwargs: Any) -> list[str]:
-        aside = [statement for guard in guards for statement in guard.drop("sqlite")]
-        back = [statement for guard in guards for statement in guard.create("sqlite")]
+        aside = [statement for guard in triggers.ALL for statement in guard.drop("sqlite")]
+        back = [statement for guard in triggers.ALL for statement in guard.create("sqlite")]
         return [*aside, *plain(self, *args, **kwargs), *back]
 
     with pytest.MonkeyPatch.context() as patch:

@@ -95,7 +95,7 @@ def _touchpoint(
     effort = str(int(np.clip(round(rng.normal(effort_mean, 0.7)), 1, 5)))
     happy = {"negative": 1.8, "neutral": 3.2, "positive": 4.5}[sentiment]
     satisfaction = str(int(np.clip(round(rng.normal(happy - 0.15 * (step - 1), 0.6)), 1, 5)))
-    turns = _turns(intent, sentiment, resolution, rng)
+    turns = dialogue(intent, sentiment, resolution, rng)
     row: dict[str, Any] = {
         "id": key,
         "source": "demo",
@@ -107,7 +107,7 @@ def _touchpoint(
         "attributes": {"language": "en", "region": str(rng.choice(("emea", "amer", "apac"), p=(0.5, 0.35, 0.15)))},
     }
     if channel == "voice":
-        _as_voice(row, at, week, rng)
+        as_voice(row, at, rng)
     else:
         for number, turn in enumerate(turns):
             turn["at"] = (at + timedelta(seconds=40 * number)).isoformat(timespec="seconds")
@@ -132,7 +132,7 @@ def _sentiment(resolution: str, step: int, cohort: str, rng: np.random.Generator
     return str(rng.choice(SENTIMENTS, p=odds / odds.sum()))
 
 
-def _turns(intent: str, sentiment: str, resolution: str, rng: np.random.Generator) -> list[dict[str, Any]]:
+def dialogue(intent: str, sentiment: str, resolution: str, rng: np.random.Generator) -> list[dict[str, Any]]:
     """Opening, one to four exchanges, the agent's last word, and the customer's."""
     facts = {
         "month": rng.choice(phrases.MONTHS),
@@ -161,7 +161,9 @@ def _turns(intent: str, sentiment: str, resolution: str, rng: np.random.Generato
     return turns
 
 
-def _as_voice(row: dict[str, Any], at: datetime, week: int, rng: np.random.Generator) -> None:
+def as_voice(
+    row: dict[str, Any], at: datetime, rng: np.random.Generator, *, errors: float = 0.06, provider: str = "demo-asr@1"
+) -> None:
     """What a telephone and a speech recogniser make of it: fillers, times, and word errors beside the reference."""
     reference: list[str] = []
     second = 0.0
@@ -172,13 +174,13 @@ def _as_voice(row: dict[str, Any], at: datetime, week: int, rng: np.random.Gener
         length = max(1.2, len(spoken.split()) * 0.38)
         turn["start"], turn["end"] = round(second, 2), round(second + length, 2)
         turn["at"] = (at + timedelta(seconds=second)).isoformat(timespec="seconds")
-        turn["text"] = _misheard(spoken, 0.06, rng)
+        turn["text"] = _misheard(spoken, errors, rng)
         reference.append(spoken)
         second += length + float(rng.uniform(0.3, 1.4))
     row["asr"] = {
         "reference": "\n".join(reference),
         "hypothesis": "\n".join(turn["text"] for turn in row["turns"]),
-        "provider": "demo-asr@1",
+        "provider": provider,
     }
 
 

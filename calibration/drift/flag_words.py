@@ -139,8 +139,9 @@ def timing(flag: DriftFlag) -> str:
 
 
 def seen(told: Mapping[str, Any]) -> dict[str, Any]:
-    """What is seen now, whatever is watched: of a flag's evidence or of a stream."""
-    return next((told[name] for name in ("agreement", "share", "flips", "wer") if told.get(name)), {})
+    """What is seen now, whatever is watched: of a flag's evidence or of a stream; nothing for a flag that states a fact."""
+    found = (told.get(name) for name in ("agreement", "share", "flips", "wer"))
+    return next((estimate for estimate in found if isinstance(estimate, dict) and estimate), {})
 
 
 def watched(stream: Mapping[str, Any]) -> str:

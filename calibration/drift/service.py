@@ -97,6 +97,8 @@ def _mix_of(
     reference, later = _split(days, calibration.until.date())
     judged = closed.get((Kind.MIX, calibration.version.id, slices.key(part)))
     spent = str(judged.evidence.get("until", "")) if judged else ""
+    if judged is not None:
+        reference = _normal(judged, later, spent) or reference
     later = [day for day in later if day.key > spent]
     counts = np.array([day.counts for day in reference], dtype=float).reshape(len(reference), -1)
     margin = _margin(counts)
@@ -136,6 +138,15 @@ def _split(days: list[Day], until: date) -> tuple[list[Day], list[Day]]:
     if days and sum(sum(day.counts) for day in days if day.key <= border) < LEAST_REFERENCE:
         border = (date.fromisoformat(days[0].key) + RECENT - timedelta(days=1)).isoformat()
     return [day for day in days if day.key <= border], [day for day in days if day.key > border]
+
+
+def _normal(judged: DriftFlag, later: list[Day], spent: str) -> list[Day]:
+    """The days of a shift that somebody dismissed: they said that it is no problem, so it is what is normal from now on.
+    Empty where it was mended instead, or where the days are too few to be a reference."""
+    if judged.state != DriftFlag.State.DISMISSED or judged.since is None:
+        return []
+    shifted = [day for day in later if judged.since.isoformat() <= day.key <= spent]
+    return shifted if sum(sum(day.counts) for day in shifted) >= LEAST_REFERENCE else []
 
 
 def _margin(counts: np.ndarray[Any, Any]) -> float | None:

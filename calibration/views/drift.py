@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from calibration import slices
 from calibration.drift import causes, flag_words, flags, monitoring, recalibration
 from calibration.models import DriftFlag, Monitor
+from calibration.moves.periods import Days
 from labeling import queues as queue_verbs
 from labeling.access import person, role_required
 from labeling.errors import Refused
@@ -23,6 +26,7 @@ from labeling.sampling import people_named
 
 GUARANTEE = "false alarms on at most 5 % of unchanged streams a year, however often one looks"
 MOST_QUIET = 12
+LEAST_DAYS, MOST_DAYS = 7, 31
 
 
 @role_required("engineer")
@@ -161,7 +165,22 @@ def _flag_context(flag: DriftFlag) -> dict[str, Any]:
         "consequences": causes.consequences(flag),
         "active": flag.state in DriftFlag.ACTIVE,
         "where": slices.words(flag.slice),
+        "moved": _what_moved(flag),
     }
+
+
+def _what_moved(flag: DriftFlag) -> str:
+    """The page that tells customers and classifier apart, for the days since the change against as many before it."""
+    if flag.kind in (DriftFlag.Kind.ASR, DriftFlag.Kind.HUMAN, DriftFlag.Kind.EXPIRED) or flag.since is None:
+        return ""
+    last = flag.raised_at.date() - timedelta(days=1)
+    length = max(LEAST_DAYS, min((last - flag.since).days + 1, MOST_DAYS))
+    after = Days(flag.since, flag.since + timedelta(days=length - 1))
+    before = Days(flag.since - timedelta(days=length), flag.since - timedelta(days=1))
+    classifier = flag.version.classifier
+    query = {"from": str(before), "to": str(after), "classifier": classifier.slug}
+    query |= {"value": flag.severity["category"]} if flag.severity.get("category") else {}
+    return f"{reverse('moved', args=[classifier.signal.slug])}?{urlencode(query)}"
 
 
 def _closed() -> list[dict[str, Any]]:

@@ -7,12 +7,15 @@ from datetime import UTC, date, datetime
 
 import pytest
 from django.core.management import call_command
+from django.db import IntegrityError
 
 from calibration.demo.load import Demo, load
 from calibration.drift import monitoring
+from calibration.management.commands import demo
 from calibration.models import DriftFlag, Outcome, Prediction
 from labeling import gold
 from labeling.models import Conversation, DatasetVersion, Item, Label, Slot
+from tests.make import make_conversation, make_label, make_signal, make_user
 
 pytestmark = pytest.mark.django_db
 END = datetime(2026, 11, 23, tzinfo=UTC)
@@ -39,6 +42,30 @@ def test_it_works_and_only_the_planted_drift_is_flagged() -> None:
     before = (Conversation.objects.count(), Prediction.objects.count())
     call_command("demo", if_empty=True, stdout=io.StringIO())
     assert (Conversation.objects.count(), Prediction.objects.count()) == before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_workspace_is_emptied_whatever_its_labels_are_guarded_by() -> None:
+    signal = make_signal()
+    make_label(make_conversation(), signal, make_user(), "neutral")
+    gold.freeze(dataset="gold", signal=signal, aggregation="single", now=END)
+    demo.empty()
+    assert not Label.objects.exists() and not Conversation.objects.exists() and not DatasetVersion.objects.exists()
+    make_label(make_conversation(), make_signal(), make_user(), "neutral")
+    with pytest.raises(IntegrityError, match="append-only"):
+        Label.objects.all().delete()
+
+
+@pytest.mark.parametrize(("today", "year"), [(datetime(2026, 6, 30, tzinfo=UTC), 2025), (END, 2026)])
+def test_the_story_is_told_of_the_last_half_year_that_is_over(
+    monkeypatch: pytest.MonkeyPatch, today: datetime, year: int
+) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(demo.timezone, "now", lambda: today)
+    monkeypatch.setattr(demo.story, "tell", lambda story: told.append(story.year))
+    monkeypatch.setattr(demo, "call_command", lambda *names, **kw: None)
+    call_command("demo", story=True, stdout=io.StringIO())
+    assert told == [year]
 
 
 def test_a_workspace_with_something_in_it_is_left_alone() -> None:

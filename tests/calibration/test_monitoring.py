@@ -130,6 +130,34 @@ def test_shifted_answers_need_no_labels() -> None:
     assert (flag.evidence["category"], flag.evidence["direction"]) == ("negative", "up")
 
 
+@pytest.mark.parametrize("mended", [False, True])
+def test_a_shift_that_was_dismissed_is_what_is_normal_from_then_on(mended: bool) -> None:
+    version, _ = make_world(weeks=0)
+    ann, by = make_user("ben"), make_engineer()
+
+    def answers(first: int, last: int, shares: tuple[float, ...]) -> None:
+        for day in range(first, last):
+            at = START + timedelta(days=day)
+            rows = rows_of(("chat", "trial"), at, 40, 1.0, _rng(day), shares=shares, labelled=False)
+            make_weeks(version, rows, ann)
+
+    usual, shifted, worse = (0.3, 0.3, 0.4), (0.6, 0.2, 0.2), (0.95, 0.03, 0.02)
+    answers(-20, 10, usual)
+    answers(10, 60, shifted)
+    monitoring.evaluate(now=NOW)
+    (flag,) = raised(kind="mix")
+    if mended:
+        flags.resolve(flag=flag, by=by, note="put right")
+    else:
+        flags.dismiss(flag=flag, by=by, reason="the customers did change")
+    answers(60, 110, shifted)
+    monitoring.evaluate(now=NOW)
+    assert len(raised(kind="mix")) == 1 + mended  # what was mended and goes on is news; what was explained is none
+    answers(110, 150, worse)
+    monitoring.evaluate(now=NOW)
+    assert len(raised(kind="mix")) == 2
+
+
 def test_a_version_in_service_without_calibration_is_told_and_settles_itself() -> None:
     version, _ = make_world(weeks=1)
     newer = make_version(version.classifier.signal, "v2")
