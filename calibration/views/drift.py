@@ -162,7 +162,7 @@ def _flag_context(flag: DriftFlag) -> dict[str, Any]:
         "people": people,
         "seen": flag_words.seen(flag.evidence),
         "causes": causes.of(flag),
-        "consequences": causes.consequences(flag),
+        "consequences": [(other, slices.words(other.slice)) for other in causes.consequences(flag)],
         "active": flag.state in DriftFlag.ACTIVE,
         "where": slices.words(flag.slice),
         "moved": _what_moved(flag),
