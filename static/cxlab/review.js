@@ -17,6 +17,8 @@
   const toggleGuideline = () => {
     const guideline = document.getElementById("guideline");
     guideline.open = !guideline.open;
+    // From here Tab leads to mending it.
+    if (guideline.open) guideline.querySelector("summary").focus();
   };
   const voice = document.getElementById("player")?.voice;
   const commands = {

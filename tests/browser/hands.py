@@ -15,9 +15,9 @@ VALUES = ("negative", "neutral", "positive")
 SUBMIT = re.compile(r"/api/v1/assignments/\d+/submit/")
 
 
-def sign_in(page: Page, live_server: Any, path: str = "/label/") -> Page:
+def sign_in(page: Page, live_server: Any, path: str = "/label/", *, name: str = "ann") -> Page:
     page.goto(f"{live_server.url}/sign-in/?next={path}")
-    page.fill("[name=username]", "ann")
+    page.fill("[name=username]", name)
     page.fill("[name=password]", "correct horse")
     page.click("main button")
     page.wait_for_load_state("load")

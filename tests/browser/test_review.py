@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from axe_core_python.sync_playwright import Axe
+from django.utils import timezone
 from playwright.sync_api import Page
 
-from labeling.models import Guideline, Queue, Ruling, Slot
-from tests.make import make_conversation, make_label, make_queue, make_signal, make_user
+from labeling import adjudication, labels, leasing
+from labeling.models import Guideline, Label, Queue, Ruling, Slot
+from tests.browser.hands import sign_in
+from tests.make import make_conversation, make_known, make_label, make_queue, make_signal, make_user
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -20,10 +24,12 @@ def queue() -> Queue:
     signal = make_signal()
     conversations = [make_conversation(f"c-{number}") for number in range(3)]
     made = make_queue("pilot", signals=[signal], conversations=conversations, overlap=2, members=people)
-    for item in made.items.order_by("position"):
-        for number, (person, value) in enumerate(zip(people, ("negative", "positive"), strict=True)):
-            Slot.objects.filter(item=item, number=number).update(state="done", annotator=person)
-            make_label(item.conversation, signal, person, value, item=item)
+    for person, value in zip(people, ("negative", "positive"), strict=True):
+        while slot := leasing.lease(annotator=person, queue=made, now=timezone.now()):
+            labels.submit(
+                annotator=person, slot_id=slot.id, answers=[{"signal": signal.slug, "value": value}], key=str(slot.id),
+                now=timezone.now(), guidelines={signal.slug: 1},
+            )  # fmt: skip
     return made
 
 
@@ -42,10 +48,7 @@ def wait_for(page: Page, text: str) -> None:
 def desk(page: Page, live_server: Any, queue: Queue) -> Page:
     """The first disagreement, before a signed-in reviewer."""
     make_user("eva", role="reviewer")
-    page.goto(f"{live_server.url}/sign-in/?next=/review/pilot/")
-    page.fill("[name=username]", "eva")
-    page.fill("[name=password]", "correct horse")
-    page.click("main button")
+    sign_in(page, live_server, "/review/pilot/", name="eva")
     wait_for(page, "disagreement 1 of 3 open")
     return page
 
@@ -103,3 +106,112 @@ def test_the_guideline_opens_and_is_mended_beside_the_item(desk: Page) -> None:
     wait_for(desk, "is now version 2")
     assert Guideline.objects.order_by("-version")[0].text == "Irony is **negative**."
     assert "disagreement 1 of 3 open" in desk.inner_text("main")
+
+
+def test_the_guideline_is_mended_and_its_items_asked_again_by_keyboard_alone(desk: Page) -> None:
+    desk.keyboard.press("h")
+    desk.keyboard.press("Tab")
+    desk.keyboard.press("Enter")
+    desk.keyboard.press("Tab")
+    desk.keyboard.press("Control+a")
+    desk.keyboard.type("Irony is negative. 1 or 3 decides nothing here.")
+    desk.keyboard.press("Tab")
+    desk.keyboard.type("irony")
+    desk.keyboard.press("Enter")
+    wait_for(desk, "is now version 2")
+    assert ruled() == []
+    newest = Guideline.objects.order_by("-version")[0]
+    assert (newest.text, newest.note) == ("Irony is negative. 1 or 3 decides nothing here.", "irony")
+    desk.focus("text=Ask again the 3 on which people differ")
+    desk.keyboard.press("Enter")
+    desk.wait_for_selector("text=No disagreement is open here.")
+    assert not Label.objects.filter(superseded_at__isnull=True).exists()
+    assert Slot.objects.filter(state="free").count() == 6
+
+
+def test_one_more_label_instead_of_a_ruling(desk: Page, queue: Queue) -> None:
+    queue.memberships.create(user=make_user("cleo"), lane=0)
+    desk.keyboard.press("o")
+    wait_for(desk, "One more label is asked for c-0.")
+    assert "c-1" in desk.inner_text(".crumbs")
+    assert ruled() == []
+    assert queue.slots.filter(state="free").count() == 1
+
+
+@pytest.mark.parametrize("scale", ["multilabel", "interval"])
+def test_sets_and_numbers_are_decided_with_enter(page: Page, live_server: Any, scale: str) -> None:
+    limits = {"minimum": 1, "maximum": 7} if scale == "interval" else {}
+    signal = make_signal("topics", scale=scale, values=("billing", "login", "refund"), **limits)
+    people = [make_user("ann"), make_user("ben")]
+    made = make_queue("pilot", signals=[signal], items=2, overlap=2, members=people)
+    answers = ("2", "6") if scale == "interval" else ('["billing"]', '["refund"]')
+    for item in made.items.all():
+        for number, (person, value) in enumerate(zip(people, answers, strict=True)):
+            Slot.objects.filter(item=item, number=number).update(state="done", annotator=person)
+            make_label(item.conversation, signal, person, value, item=item)
+    make_user("eva", role="reviewer")
+    sign_in(page, live_server, "/review/pilot/", name="eva")
+    wait_for(page, "disagreement 1 of 2 open")
+    if scale == "interval":
+        page.focus("#number")
+        page.keyboard.type("4.5")
+    else:
+        page.keyboard.press("1")
+        page.keyboard.press("3")
+    assert ruled() == []
+    page.keyboard.press("Enter")
+    wait_for(page, "disagreement 1 of 1 open")
+    assert [value for _, value in ruled()] == ["4.5" if scale == "interval" else '["billing", "refund"]']
+
+
+def test_who_agrees_with_whom_and_what_is_mixed_up_with_examples(desk: Page) -> None:
+    desk.goto(desk.url.split("/review/")[0] + "/review/")
+    desk.click("a[href*=mixed] >> nth=0")
+    desk.wait_for_selector("h3 >> text=Who agrees with whom")
+    row = desk.locator("[aria-label^='Who agrees with whom'] tbody tr")
+    assert row.count() == 1 and "ann" in row.inner_text() and "ben" in row.inner_text() and "0 %" in row.inner_text()
+    assert "are mixed up most" in desk.inner_text("h1")
+    desk.focus("[aria-label^='Mixed up'] tbody a >> nth=0")
+    desk.keyboard.press("Enter")
+    desk.wait_for_selector("#decision[data-ready]")
+    assert "?unit=" in desk.url
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 1280)])
+def test_axe_finds_nothing_on_any_page_of_labelling(
+    page: Page, live_server: Any, queue: Queue, scheme: str, width: int
+) -> None:
+    """Review, queue, practice and annotator pages; none wider than its window."""
+    eve = make_user("eve", role="engineer")
+    signal = queue.signals.get()
+    make_known(queue, ["positive", "negative"], explanation="They thank twice.")
+    Queue.objects.filter(id=queue.id).update(practice_size=1)
+    queue.memberships.create(user=eve, lane=0)
+    first = queue.items.order_by("position")[0].conversation
+    adjudication.rule(
+        signal=signal, conversation=first, value="neutral", reason="slip", reviewer=eve, now=timezone.now()
+    )
+    sign_in(page, live_server, "/label/", name="eve")
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    page.set_viewport_size({"width": width, "height": 800})
+    for path in (
+        "/label/", "/label/pilot/practice/", "/label/pilot/guideline/", "/label/pilot/done/", "/review/",
+        "/review/pilot/", f"/review/pilot/?unit={first.id}.-1.{signal.id}", "/review/queue/pilot/mixed/",
+        "/people/ann/", "/people/eve/", "/queues/", "/queues/pilot/", "/queues/pilot/known/", "/queues/new/",
+    ):  # fmt: skip
+        page.goto(live_server.url + path)
+        clean(page, path)
+    page.goto(f"{live_server.url}/label/pilot/practice/")
+    page.click("main form button")
+    page.wait_for_selector("#decision[data-ready]")
+    clean(page, "practice item")
+    page.keyboard.press("1")
+    page.wait_for_selector("a[rel=next]")
+    clean(page, "practice, told")
+
+
+def clean(page: Page, path: str) -> None:
+    found = Axe().run(page)["violations"]
+    assert not found, (path, [(one["id"], [node["target"] for node in one["nodes"]]) for one in found])
+    sizes = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert sizes[0] <= sizes[1], path
