@@ -38,6 +38,8 @@ SLICE = 60.0
 Unit = tuple[int, int]
 """Conversation id and turn."""
 
+TASK = "calibration.work_scoring_run"
+
 
 def start(*, version: ClassifierVersion, frame: dict[str, str], budget: float | None = None) -> ScoringRun:
     """A run, not begun yet, of `version` over a dataset version, a queue or a period of conversations.

@@ -53,7 +53,7 @@ def open_canary_rounds() -> None:
     canaries.open_due(now=timezone.now())
 
 
-@shared_task(name="calibration.work_scoring_run")  # type: ignore[untyped-decorator]
+@shared_task(name=scoring.TASK)  # type: ignore[untyped-decorator]
 def work_scoring_run(run_id: int) -> None:
     """Score what a run has left; a repeat goes on where the one before was cut off, or finds it done."""
     run = ScoringRun.objects.select_related("version__classifier__signal").get(id=run_id)

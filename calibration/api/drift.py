@@ -73,13 +73,16 @@ class ReasonSerializer(serializers.Serializer[Any]):
 
 class RecalibrateSerializer(serializers.Serializer[Any]):
     step = serializers.ChoiceField(
-        choices=("open", "fit", "validate", "promote", "abandon"),
+        choices=("open", "fit", "choose", "validate", "promote", "abandon"),
         default="open",
         help_text="open draws the top-up queue; the others go on from there",
     )
     size = serializers.IntegerField(min_value=1, max_value=100_000, default=recalibration.SIZE)
     members = serializers.ListField(child=serializers.CharField(), default=list)
     reason = serializers.CharField(required=False, allow_blank=True, default="")
+    version = serializers.CharField(
+        required=False, default="", help_text="for choose: classifier@version that stands instead of a map"
+    )
 
 
 class Flags(generics.ListAPIView[DriftFlag]):
@@ -181,7 +184,7 @@ class Resolve(APIView):
 
 
 class Recalibrate(APIView):
-    """Open the loop, or take its next step: fit, validate, promote, or give it up."""
+    """Open the loop, or take its next step: fit a map or choose another version, validate, promote, or give it up."""
 
     scope = "ingest"
 
@@ -200,6 +203,7 @@ class Recalibrate(APIView):
                 by=by,
                 now=timezone.now(),
                 reason=asked["reason"],
+                version=asked["version"],
             )
         return told(flags.get(flag_id))
 

@@ -176,11 +176,11 @@ def steps(flag: DriftFlag, recalibration: Recalibration | None, progress: Any) -
         if recalibration.state == Recalibration.State.LABELLING and progress.finished:
             waiting = 3
     if recalibration is not None and recalibration.fit:
-        told[2] = f"{recalibration.fit['kind'].replace('_', ' ')} on {recalibration.fit['labels']} labels"
+        told[2] = _fitted(recalibration.fit)
     if recalibration is not None and recalibration.validation:
         told[3] = _validated(recalibration.validation)
     if recalibration is not None and recalibration.promoted is not None:
-        told[4] = f"as {recalibration.promoted}, with its parent"
+        told[4] = f"{recalibration.promoted} serves from now on"
     hopes = (
         "",
         "drawn from the slice, since the change, not labelled yet",
@@ -200,13 +200,20 @@ def steps(flag: DriftFlag, recalibration: Recalibration | None, progress: Any) -
     ]
 
 
+def _fitted(fit: dict[str, Any]) -> str:
+    if fit["kind"] == "version":
+        return f"no map: {fit['version']} stands instead, on {fit['labels']} labels"
+    return f"{fit['kind'].replace('_', ' ')} on {fit['labels']} labels"
+
+
 def _validated(document: dict[str, Any]) -> str:
     old, new = document["old"].get("value"), document["new"].get("value")
-    kappas = f"kappa {old:.2f} → {new:.2f}, " if old is not None and new is not None else ""
-    change = document["brier"].get("value")
-    brier = f"Brier score {change:+.3f}".replace("-", "−") if change is not None else ""
+    name = document["statistic"].replace("_", " ")
+    found = [f"{name} {old:.2f} → {new:.2f}"] if old is not None and new is not None else []
+    change = document.get("brier", {}).get("value")
+    found += [f"Brier score {change:+.3f}".replace("-", "−")] if change is not None else []
     verdict = "better" if document["passed"] else "not shown to be better"
-    return f"{verdict}: {kappas}{brier} on {document['labels']} labels, {document['method']}"
+    return f"{verdict}: {', '.join(found)} on {document['labels']} labels, {document['method']}"
 
 
 def day(moment: date | datetime | None, *, beside: date | datetime | None = None) -> str:

@@ -1,5 +1,8 @@
 """Recalibration: the loop that resolves a flag. Top-up sample, labels, gold, fit, validation, promotion as a new version.
 
+Instead of a map another version of the classifier may take over: an older one (to roll back), or one with a mended prompt. It is
+held against the flagged one on the same labels, and promoted on the same terms.
+
 Every step takes the row from one state to the next by a conditional update: called twice, or by two people, it happens
 once. A map is judged on labels that it has not seen (cross-fitting: each fold by a map fitted to the others).
 """
@@ -12,25 +15,31 @@ from typing import Any
 
 import numpy as np
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 
-from calibration import sampling
-from calibration.drift import flags, mapping
+from calibration import sampling, scoring
+from calibration.classifiers import version_named
+from calibration.drift import canaries, flags, mapping
 from calibration.errors import EvidenceRefused
-from calibration.models import DriftFlag, Recalibration
+from calibration.evidence import comparing
+from calibration.models import ClassifierVersion, DriftFlag, Prediction, Recalibration
 from calibration.sampling import Aim
 from calibration.stats import map_fits, maps, paired
 from calibration.stats.map_fits import LEAST_HELD_OUT, LEAST_LABELS, Kind
 from labeling import gold, queues
 from labeling import sampling as drawing
+from labeling.background import later
 from labeling.errors import Conflict, Refused
 from labeling.frames import Frame
-from labeling.models import Queue, User
+from labeling.models import DatasetVersion, Queue, User
 from labeling.values import Scale
 
 SIZE = 240
 FOLDS = 5
 MARGIN = 0.05
 """The recalibrated version's kappa may be this much lower at most, shown by a one-sided 95 % limit."""
+VERSION = "version"
+"""The kind of a fit that is none: another version stands instead of a map."""
 State = Recalibration.State
 
 
@@ -68,17 +77,7 @@ def fit(*, recalibration: Recalibration, by: User | None, now: datetime) -> Reca
     row = _at(recalibration, State.LABELLING)
     if row is None:
         return recalibration
-    signal = row.flag.version.classifier.signal
-    assert row.queue is not None
-    frozen = gold.freeze(
-        dataset=f"recalibration-{row.flag_id}",
-        signal=signal,
-        aggregation="majority",
-        now=now,
-        queues=[row.queue],
-        created_by=by,
-        title=f"Top-up for {row.flag.version}",
-    )
+    frozen = _freeze(row, by=by, now=now)
     data = mapping.read(dataset_version=frozen, version=row.flag.version)
     kind = mapping.kind_for(data, folds=FOLDS)
     found = map_fits.fit(kind, data.gold)
@@ -89,12 +88,41 @@ def fit(*, recalibration: Recalibration, by: User | None, now: datetime) -> Reca
 
 
 @transaction.atomic
+def choose(
+    *, recalibration: Recalibration, version: ClassifierVersion, by: User | None, now: datetime
+) -> Recalibration:
+    """Freeze the top-up's labels and let another version of the classifier stand instead of a map.
+
+    One that cxlab can run is set to score what it has not scored of them. Refused for the flagged version itself and for
+    versions of other classifiers.
+    """
+    row = _at(recalibration, State.LABELLING)
+    if row is None:
+        return recalibration
+    flagged = row.flag.version
+    if version.classifier_id != flagged.classifier_id or version == flagged:
+        why = f"choose another version of {flagged.classifier.slug} than {flagged}"
+        raise Refused("other_version", why, field="version")
+    frozen = _freeze(row, by=by, now=now)
+    labels = frozen.rows.filter(value__isnull=False).count()
+    if labels < LEAST_HELD_OUT:
+        raise EvidenceRefused("too_few_labels", f"{labels} labels are too few: label {LEAST_HELD_OUT - labels} more")
+    if canaries.can_run(version) and _scored(version, frozen) < labels:
+        run = scoring.start(version=version, frame={"dataset": str(frozen)})
+        later(scoring.TASK, run.id)
+    fitted = {"kind": VERSION, "version": str(version), "labels": labels}
+    return _to(row, State.FITTED, by=by, note=f"{version} instead, on {frozen}", fit=fitted, dataset_version=frozen)
+
+
+@transaction.atomic
 def validate(*, recalibration: Recalibration, by: User | None) -> Recalibration:
     """Hold the map against the version as it is, on labels that it has not seen, pairwise."""
     row = _at(recalibration, State.FITTED)
     if row is None:
         return recalibration
     assert row.dataset_version is not None
+    if row.fit["kind"] == VERSION:
+        return _validate_version(row, row.dataset_version, by=by)
     data = mapping.read(dataset_version=row.dataset_version, version=row.flag.version)
     kind: Kind = row.fit["kind"]
     crossed = map_fits.cross_fit(kind, data.gold, rng=np.random.default_rng(row.flag_id), folds=FOLDS)
@@ -127,13 +155,20 @@ def promote(*, recalibration: Recalibration, by: User | None) -> Recalibration:
     if row is None:
         return recalibration
     if not row.validation.get("passed"):
-        raise EvidenceRefused("not_validated", "the map is not shown to be better on labels it has not seen: roll back")
-    promoted = mapping.register(recalibration=row)
-    stored = mapping.store(promoted=promoted, flag=row.flag, calibration=maps.from_dict(row.fit["map"]))
-    row = _to(row, State.PROMOTED, by=by, note=f"{promoted}, {stored} predictions", promoted=promoted)
+        raise EvidenceRefused(
+            "not_validated", "it is not shown to be better on labels it has not seen: choose another way"
+        )
+    if row.fit["kind"] == VERSION:
+        promoted = version_named(row.fit["version"])
+        note, how = f"{promoted} takes over", f"{promoted} takes over"
+    else:
+        promoted = mapping.register(recalibration=row)
+        stored = mapping.store(promoted=promoted, flag=row.flag, calibration=maps.from_dict(row.fit["map"]))
+        note, how = f"{promoted}, {stored} predictions", f"recalibrated as {promoted}"
+    row = _to(row, State.PROMOTED, by=by, note=note, promoted=promoted)
     evidence = row.flag.evidence | {"recalibration": row.validation | {"promoted": str(promoted)}}
     DriftFlag.objects.filter(id=row.flag_id).update(evidence=evidence)
-    flags.resolve(flag=row.flag, by=by, note=f"recalibrated as {promoted}")
+    flags.resolve(flag=row.flag, by=by, note=how)
     _close(row)
     return row
 
@@ -150,20 +185,30 @@ def abandon(*, recalibration: Recalibration, by: User | None, reason: str) -> Re
 
 
 def step(
-    *, flag: DriftFlag, recalibration: Recalibration | None, step: str, by: User | None, now: datetime, reason: str = ""
+    *,
+    flag: DriftFlag,
+    recalibration: Recalibration | None,
+    step: str,
+    by: User | None,
+    now: datetime,
+    reason: str = "",
+    version: str = "",
 ) -> Recalibration:
     """One named step of a flag's loop; a step that was done already changes nothing."""
     if recalibration is None:
         raise Conflict("not_recalibrating", f"flag {flag.id} has no recalibration: open one first")
     if step == "fit":
         return fit(recalibration=recalibration, by=by, now=now)
+    if step == "choose":
+        chosen = version_named(version)
+        return choose(recalibration=recalibration, version=chosen, by=by, now=now)
     if step == "validate":
         return validate(recalibration=recalibration, by=by)
     if step == "promote":
         return promote(recalibration=recalibration, by=by)
     if step == "abandon":
         return abandon(recalibration=recalibration, by=by, reason=reason)
-    raise Refused("unknown_step", f"{step!r} is not one of fit, validate, promote, abandon", field="step")
+    raise Refused("unknown_step", f"{step!r} is not one of fit, choose, validate, promote, abandon", field="step")
 
 
 def document(row: Recalibration) -> dict[str, Any]:
@@ -179,6 +224,57 @@ def document(row: Recalibration) -> dict[str, Any]:
         "opened_by": row.opened_by.username if row.opened_by else None,
         "opened_at": row.opened_at.isoformat(),
     }
+
+
+def others(flag: DriftFlag) -> list[ClassifierVersion]:
+    """The versions that could stand instead of the flagged one, the newest first."""
+    versions = ClassifierVersion.objects.filter(classifier=flag.version.classifier).exclude(id=flag.version_id)
+    return list(versions.select_related("classifier").order_by("-created_at", "-id"))
+
+
+def _freeze(row: Recalibration, *, by: User | None, now: datetime) -> DatasetVersion:
+    assert row.queue is not None
+    return gold.freeze(
+        dataset=f"recalibration-{row.flag_id}",
+        signal=row.flag.version.classifier.signal,
+        aggregation="majority",
+        now=now,
+        queues=[row.queue],
+        created_by=by,
+        title=f"Top-up for {row.flag.version}",
+    )
+
+
+def _scored(version: ClassifierVersion, frozen: DatasetVersion) -> int:
+    """How many of the labelled units a version has answered."""
+    answered = Prediction.objects.filter(
+        version=version, status=Prediction.Status.OK, conversation=OuterRef("conversation"), turn=OuterRef("turn")
+    )
+    return frozen.rows.filter(Exists(answered), value__isnull=False).count()
+
+
+def _validate_version(row: Recalibration, frozen: DatasetVersion, *, by: User | None) -> Recalibration:
+    """Another version against the flagged one, paired on what both answered: it has to be shown to be better."""
+    chosen, labels = version_named(row.fit["version"]), row.fit["labels"]
+    answered = _scored(chosen, frozen)
+    if answered < LEAST_HELD_OUT:
+        why = f"{chosen} has scored {answered} of the {labels} labelled units: run it on them, or load its predictions"
+        raise EvidenceRefused("too_few_predictions", why)
+    compared = comparing.compare(dataset_version=frozen, a=row.flag.version, b=chosen)
+    name, whole = compared["statistic"], compared["rows"][0]
+    found = whole[name]
+    gained = found["difference"]
+    document = {
+        "method": "paired on units that both answered",
+        "labels": whole["n"],
+        "statistic": name,
+        "old": found["a"],
+        "new": found["b"],
+        "difference": gained,
+        "passed": bool(gained["value"] is not None and gained["low"] > 0),
+    }
+    word = "is better" if document["passed"] else "is not shown to be better"
+    return _to(row, State.VALIDATED, by=by, note=f"{chosen} {word}", validation=document)
 
 
 def _draw(flag: DriftFlag, *, by: User | None, size: int, members: Sequence[User]) -> Queue:

@@ -120,7 +120,13 @@ def _recalibrate(flag: DriftFlag, request: HttpRequest) -> str:
 
 
 def _step(name: str) -> Callable[[DriftFlag, HttpRequest], str]:
-    done = {"fit": "Frozen and fitted.", "validate": "Validated.", "promote": "Promoted.", "abandon": "Given up."}
+    done = {
+        "fit": "Frozen and fitted.",
+        "choose": "Frozen and chosen.",
+        "validate": "Validated.",
+        "promote": "Promoted.",
+        "abandon": "Given up.",
+    }
 
     def act(flag: DriftFlag, request: HttpRequest) -> str:
         recalibration.step(
@@ -130,6 +136,7 @@ def _step(name: str) -> Callable[[DriftFlag, HttpRequest], str]:
             by=person(request),
             now=timezone.now(),
             reason=request.POST.get("reason", ""),
+            version=request.POST.get("version", ""),
         )
         return done[name]
 
@@ -160,6 +167,7 @@ def _flag_context(flag: DriftFlag) -> dict[str, Any]:
         "steps": flag_words.steps(flag, row, progress),
         "progress": progress,
         "people": people,
+        "others": recalibration.others(flag) if row and row.state == row.State.LABELLING else [],
         "seen": flag_words.seen(flag.evidence),
         "causes": causes.of(flag),
         "consequences": [(other, slices.words(other.slice)) for other in causes.consequences(flag)],

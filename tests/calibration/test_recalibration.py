@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import random
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.core.cache import cache
 from django.test import Client
 
+from calibration import scoring
 from calibration.drift import flags, monitoring, recalibration
 from calibration.errors import EvidenceRefused
 from calibration.evidence.pairing import read as pairs_of
-from calibration.models import DriftFlag, Prediction, Recalibration
+from calibration.models import ClassifierVersion, DriftFlag, Prediction, Recalibration, ScoringRun
 from labeling.errors import Conflict, Refused
 from labeling.models import Conversation, Item, Label, Queue, User
 from tests.calibration.worlds import DRIFTED, NOW, START, VALUES, make_engineer, make_world
-from tests.make import make_label, make_user, make_weeks
+from tests.make import make_label, make_said, make_user, make_version, make_weeks
 
 pytestmark = pytest.mark.django_db
 
@@ -176,3 +178,89 @@ def test_over_the_api_and_the_page(client: Client, flag: DriftFlag) -> None:
     assert "This flag is resolved." in client.get(f"/drift/{flag.id}/").content.decode()
     told = client.get(f"/api/v1/drift/{flag.id}/").json()
     assert told["recalibration"]["promoted"] == f"judge@v1-r{flag.id}"
+
+
+def other_version(flag: DriftFlag, *, right: float, name: str = "v0", **kw: Any) -> ClassifierVersion:
+    """Another version of the flagged classifier, right so often on the fixture's unlabelled conversations."""
+    version, rng = make_version(flag.version.classifier.signal, name, **kw), random.Random(5)
+    homes = list(Conversation.objects.filter(labels__isnull=True).order_by("id"))
+    truths = (VALUES[number % 3] for number in range(len(homes)))
+    Prediction.objects.bulk_create(
+        make_said(version, home, truth if rng.random() < right else rng.choice(VALUES))
+        for home, truth in zip(homes, truths, strict=True)
+    )
+    return version
+
+
+def labelled(flag: DriftFlag) -> Recalibration:
+    row = recalibration.open_for(flag=flag, by=None)
+    assert row.queue is not None
+    label_all(row.queue)
+    return row
+
+
+def test_a_rollback_is_shown_to_be_better_before_it_takes_over(flag: DriftFlag) -> None:
+    older, row = other_version(flag, right=0.9), labelled(flag)
+    row = recalibration.choose(recalibration=row, version=older, by=None, now=NOW)
+    assert (row.fit["kind"], row.fit["version"], row.fit["labels"]) == ("version", "judge@v0", 240)
+    row = recalibration.validate(recalibration=row, by=None)
+    assert row.validation["passed"] and row.validation["difference"]["low"] > 0
+    row = recalibration.promote(recalibration=row, by=None)
+    assert row.promoted == older and flags.get(flag.id).state == "resolved"
+    assert not ClassifierVersion.objects.filter(version__startswith="v1-r").exists()
+    assert Prediction.objects.filter(version=older).count() == 400
+
+
+def test_a_version_that_is_no_better_is_not_promoted(flag: DriftFlag) -> None:
+    worse, row = other_version(flag, right=0.05), labelled(flag)
+    recalibration.choose(recalibration=row, version=worse, by=None, now=NOW)
+    row = recalibration.validate(recalibration=row, by=None)
+    assert not row.validation["passed"]
+    with pytest.raises(EvidenceRefused, match="not shown to be better"):
+        recalibration.promote(recalibration=row, by=None)
+    assert flags.get(flag.id).state == "recalibrating"
+
+
+def test_a_version_without_predictions_is_asked_for_them(flag: DriftFlag) -> None:
+    row = labelled(flag)
+    fresh = make_version(flag.version.classifier.signal, "v3")
+    recalibration.choose(recalibration=row, version=fresh, by=None, now=NOW)
+    with pytest.raises(EvidenceRefused, match="judge@v3 has scored 0 of the 240 labelled units: run it on them"):
+        recalibration.validate(recalibration=row, by=None)
+
+
+def test_a_version_that_cxlab_runs_is_set_to_score_the_labelled_units(flag: DriftFlag) -> None:
+    row = labelled(flag)
+    vader = make_version(flag.version.classifier.signal, "vader", kind="vader")
+    recalibration.choose(recalibration=row, version=vader, by=None, now=NOW)
+    (run,) = ScoringRun.objects.filter(version=vader)
+    assert run.total == 240
+    assert scoring.work(run=run).done == 240
+    assert recalibration.validate(recalibration=row, by=None).state == "validated"
+
+
+def test_only_another_version_of_the_classifier_can_stand_instead(flag: DriftFlag) -> None:
+    row, signal = labelled(flag), flag.version.classifier.signal
+    for version in (flag.version, make_version(signal, classifier="stranger")):
+        with pytest.raises(Refused, match="choose another version of judge than judge@v1"):
+            recalibration.choose(recalibration=row, version=version, by=None, now=NOW)
+    assert Recalibration.objects.get().state == "labelling"
+
+
+def test_another_version_by_page_and_api(client: Client, flag: DriftFlag) -> None:
+    other_version(flag, right=0.9)
+    labelled(flag)
+    change = f"/drift/{flag.id}/change/"
+    client.force_login(make_user("otto"))
+    assert client.post(change, {"action": "choose", "version": "judge@v0"}).status_code == 403
+    client.force_login(make_engineer())
+    assert "Or use another version" in client.get(f"/drift/{flag.id}/").content.decode()
+    api = f"/api/v1/drift/{flag.id}/recalibrate/"
+    assert client.post(api, {"step": "choose", "version": "judge@v9"}, "application/json").status_code == 404
+    told = client.post(api, {"step": "choose", "version": "judge@v0"}, "application/json").json()
+    assert told["recalibration"]["fit"]["version"] == "judge@v0"
+    client.post(change, {"action": "validate"})
+    page = client.get(f"/drift/{flag.id}/").content.decode()
+    assert "no map: judge@v0 stands instead, on 240 labels" in page and "better: kappa" in page
+    client.post(change, {"action": "promote"})
+    assert "judge@v0 serves from now on" in client.get(f"/drift/{flag.id}/").content.decode()
