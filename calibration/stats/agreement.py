@@ -66,6 +66,16 @@ def _divide(numerator: Array, denominator: Array) -> Array:
     return np.divide(numerator, denominator, out=np.zeros(shape), where=np.asarray(denominator) > 0)
 
 
+def cell_sum(values: Array) -> Array:
+    """The sum over the cells of each table. For many small tables einsum is several times as fast as `sum`."""
+    return np.asarray(np.einsum("...ij->...", values))
+
+
+def margins(values: Array) -> tuple[Array, Array]:
+    """The sums of each row and of each column."""
+    return np.einsum("...ij->...i", values), np.einsum("...ij->...j", values)
+
+
 def _wide(values: Array) -> Array:
     """A statistic per table, ready to be combined with its cells."""
     return np.asarray(values)[..., None, None]
@@ -73,7 +83,7 @@ def _wide(values: Array) -> Array:
 
 def _centred(gradient: Array, shares: Array) -> Array:
     """Influence of one label: the gradient in its cell minus the mean gradient."""
-    return gradient - _wide((shares * gradient).sum(CELLS))
+    return gradient - _wide(cell_sum(shares * gradient))
 
 
 def _pairwise(rows: Array, columns: Array) -> Array:
@@ -95,10 +105,6 @@ def _ones(shares: Array) -> Array:
     return np.ones(shares.shape[:-2])
 
 
-def _margins(shares: Array) -> tuple[Array, Array]:
-    return shares.sum(-1), shares.sum(-2)
-
-
 def accuracy() -> Measure:
     """Share of labels on the diagonal."""
 
@@ -113,7 +119,7 @@ def mean_similarity(weights: Array) -> Measure:
 
     def parts(shares: Array, n: Array) -> Parts:
         apart = np.broadcast_to(weights, shares.shape)
-        observed = (apart * shares).sum(CELLS)
+        observed = cell_sum(apart * shares)
         return Parts(1 - observed, observed, _ones(shares), _ones(shares), -_centred(apart, shares), n > 0)
 
     return parts
@@ -123,11 +129,11 @@ def kappa(weights: Array) -> Measure:
     """Cohen's kappa (1960) and, with other than identity weights, weighted kappa (1968)."""
 
     def parts(shares: Array, n: Array) -> Parts:
-        rows, columns = _margins(shares)
+        rows, columns = margins(shares)
         weighted = columns @ weights.T
         expected = (rows * weighted).sum(-1)
         gradient = _pairwise(weighted, rows @ weights)
-        return _ratio((weights * shares).sum(CELLS), expected, weights, gradient, shares, _ones(shares))
+        return _ratio(cell_sum(weights * shares), expected, weights, gradient, shares, _ones(shares))
 
     return parts
 
@@ -138,23 +144,23 @@ def gwet(weights: Array) -> Measure:
     spread = (1.0 - weights).sum() / (size * (size - 1)) if size > 1 else 0.0
 
     def parts(shares: Array, n: Array) -> Parts:
-        rows, columns = _margins(shares)
+        rows, columns = margins(shares)
         q = (rows + columns) / 2
         expected = 1 - spread * (q * (1 - q)).sum(-1)
         expected = np.where((n > 0) & (size > 1), expected, 0.0)
         gradient = -spread * (1 - _pairwise(q, q))
-        return _ratio((weights * shares).sum(CELLS), expected, weights, gradient, shares, _ones(shares))
+        return _ratio(cell_sum(weights * shares), expected, weights, gradient, shares, _ones(shares))
 
     return parts
 
 
 def _pooled(weights: Array, shares: Array, factor: Array) -> Parts:
     """Parts of alpha and of Scott's pi, which take chance from the pooled margins."""
-    rows, columns = _margins(shares)
+    rows, columns = margins(shares)
     q = (rows + columns) / 2
     weighted = q @ weights
     gradient = _pairwise(weighted, weighted)
-    return _ratio((weights * shares).sum(CELLS), (q * weighted).sum(-1), weights, gradient, shares, factor)
+    return _ratio(cell_sum(weights * shares), (q * weighted).sum(-1), weights, gradient, shares, factor)
 
 
 def small_sample_factor(n: Array) -> Array:
@@ -180,7 +186,7 @@ def alpha_ordinal() -> Measure:
 
     def parts(shares: Array, n: Array) -> Parts:
         size = shares.shape[-1]
-        rows, columns = _margins(shares)
+        rows, columns = margins(shares)
         q = (rows + columns) / 2
         below = np.tril(np.ones((size, size)), -1) + np.eye(size) / 2
         ranks = q @ below.T
@@ -192,7 +198,7 @@ def alpha_ordinal() -> Measure:
         d_expected_rank = 4 * q * (ranks - (q * ranks).sum(-1)[..., None])
         half_observed = d_observed_rank @ below / 2
         half_expected = (2 * (metric @ q[..., None])[..., 0] + d_expected_rank @ below) / 2
-        observed, expected = (metric * shares).sum(CELLS), (metric * q[..., :, None] * q[..., None, :]).sum(CELLS)
+        observed, expected = cell_sum(metric * shares), cell_sum(metric * q[..., :, None] * q[..., None, :])
         d_observed = metric + _pairwise(half_observed, half_observed)
         d_expected = _pairwise(half_expected, half_expected)
         raw = _ratio(observed, expected, d_observed, d_expected, shares, small_sample_factor(n))
@@ -205,12 +211,12 @@ def mcc() -> Measure:
     """Matthews correlation for K categories (Gorodkin 2004), placed on kappa's chance agreement for its interval."""
 
     def parts(shares: Array, n: Array) -> Parts:
-        rows, columns = _margins(shares)
+        rows, columns = margins(shares)
         vary_rows, vary_columns = ((m * (1 - m)).sum(-1) for m in (rows, columns))
         many = ((rows > 0).sum(-1) > 1) & ((columns > 0).sum(-1) > 1)
         spread = np.where(many, vary_rows * vary_columns, 0.0)
         same = np.eye(shares.shape[-1])
-        covariance = (same * shares).sum(CELLS) - (rows * columns).sum(-1)
+        covariance = cell_sum(same * shares) - (rows * columns).sum(-1)
         value = np.clip(_divide(covariance, np.sqrt(spread)), -1.0, 1.0)  # rounding can leave the range
         d_covariance = same - _pairwise(columns, rows)
         d_spread = _pairwise(_divide(rows, vary_rows[..., None]), _divide(columns, vary_columns[..., None]))
@@ -226,7 +232,7 @@ def macro_f1() -> Measure:
     """Mean F1 over the categories that occur in gold or predictions."""
 
     def parts(shares: Array, n: Array) -> Parts:
-        rows, columns = _margins(shares)
+        rows, columns = margins(shares)
         sums = rows + columns
         wrong = shares * (1.0 - np.eye(shares.shape[-1]))
         lost = _divide(wrong.sum(-1) + wrong.sum(-2), sums)

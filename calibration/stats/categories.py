@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
 from calibration.stats import intervals
-from calibration.stats.agreement import CELLS, accuracy
-from calibration.stats.estimate import Estimate
+from calibration.stats.agreement import accuracy, cell_sum, margins
+from calibration.stats.estimate import Estimate, draw_up
 from calibration.stats.intervals import Stack
 from calibration.stats.tables import Array, Flags
 
@@ -43,8 +44,8 @@ def accuracy_estimates(cells: Stack, confidence: float) -> list[Estimate]:
 def per_category(cells: Stack, names: Sequence[str], confidence: float = 0.95) -> list[tuple[CategoryEstimates, ...]]:
     """Share, precision, recall and F1 of every category of every table of a stack."""
     hits = Stack(*(np.diagonal(a, axis1=-2, axis2=-1) for a in cells))
-    gold, predicted = Stack(*(a.sum(-1) for a in cells)), Stack(*(a.sum(-2) for a in cells))
-    everything = Stack(*(np.broadcast_to(a.sum(CELLS)[..., None], gold.n.shape) for a in cells))
+    gold, predicted = (Stack(*sides) for sides in zip(*(margins(a) for a in cells), strict=True))
+    everything = Stack(*(np.broadcast_to(cell_sum(a)[..., None], gold.n.shape) for a in cells))
     columns = (
         share_estimates(gold, everything, confidence, "no_items"),
         share_estimates(predicted, everything, confidence, "no_items"),
@@ -52,14 +53,9 @@ def per_category(cells: Stack, names: Sequence[str], confidence: float = 0.95) -
         share_estimates(hits, gold, confidence, "not_in_gold"),
         f1_estimates(hits, gold, predicted, confidence),
     )
-    support = gold.n.astype(int).tolist()
-    return [
-        tuple(
-            CategoryEstimates(names[k], support[s][k], *(column[s * len(names) + k] for column in columns))
-            for k in range(len(names))
-        )
-        for s in range(len(support))
-    ]
+    support, tables = gold.n.astype(int).ravel().tolist(), len(gold.n)
+    rows = map(CategoryEstimates, list(names) * tables, support, *columns)
+    return [tuple(islice(rows, len(names))) for _ in range(tables)]
 
 
 def share_estimates(part: Stack, whole: Stack, confidence: float, reason: str) -> list[Estimate]:
@@ -69,7 +65,7 @@ def share_estimates(part: Stack, whole: Stack, confidence: float, reason: str) -
     plain = _even_shares(part.n, whole.n, confidence, reason)
     if not unequal.any():
         return plain
-    weighted = _weighted_shares(part, whole, confidence)
+    weighted = _weighted_shares(part, whole, confidence, reason)
     return [weighted[i] if unequal[i] else estimate for i, estimate in enumerate(plain)]
 
 
@@ -83,16 +79,11 @@ def _even_shares(part: Array, whole: Array, confidence: float, reason: str) -> l
     share = part / some
     low, high = intervals.wilson_limits(share, some, np.asarray(intervals.normal_quantile(confidence)))
     error = np.sqrt(share * (1 - share) / some)
-    rows = zip(*(a.tolist() for a in (share, low, high, whole, error)), strict=True)
-    return [
-        Estimate(value, least, most, intervals.WILSON, int(n), n, confidence, None, spread)
-        if n > 0
-        else Estimate.undefined(reason)
-        for value, least, most, n, spread in rows
-    ]
+    rows = zip(*(a.tolist() for a in (share, low, high, whole, whole, error)), strict=True)
+    return draw_up(rows, intervals.WILSON, confidence, reason)
 
 
-def _weighted_shares(part: Stack, whole: Stack, confidence: float) -> list[Estimate]:
+def _weighted_shares(part: Stack, whole: Stack, confidence: float, reason: str) -> list[Estimate]:
     """Shares of unequally weighted labels: transferred Wilson with one more hit and half a miss of mean weight."""
     total = np.where(whole.s1 > 0, whole.s1, 1.0)
     mean_weight = total / np.maximum(whole.n, 1.0)
@@ -105,10 +96,7 @@ def _weighted_shares(part: Stack, whole: Stack, confidence: float) -> list[Estim
     low = np.clip(np.minimum(low, _share_limits(part, missed, confidence)[1][0]), 0.0, share)
     effective = whole.s1**2 / np.where(whole.s2 > 0, whole.s2, 1.0)
     rows = zip(*(a.tolist() for a in (share, low, high, whole.n, effective, np.sqrt(variance))), strict=True)
-    return [
-        Estimate(value, least, most, intervals.TRANSFERRED, int(n), kish, confidence, None, spread)
-        for value, least, most, n, kish, spread in rows
-    ]
+    return draw_up(rows, intervals.TRANSFERRED, confidence, reason)
 
 
 def _share_limits(part: Stack, whole: Stack, confidence: float) -> tuple[Array, tuple[Array, Array]]:
@@ -138,9 +126,4 @@ def f1_estimates(hits: Stack, gold: Stack, predicted: Stack, confidence: float) 
     size = np.where(usable, spread / np.where(usable, variance, 1.0), kish)
     low, high = intervals.wilson_limits(score, size, intervals.t_quantile(confidence, n - 1))
     rows = zip(*(a.ravel().tolist() for a in (score, low, high, n, kish, np.sqrt(variance))), strict=True)
-    return [
-        Estimate(value, least, most, intervals.TRANSFERRED, int(count), effective, confidence, None, error)
-        if count > 0
-        else Estimate.undefined("absent")
-        for value, least, most, count, effective, error in rows
-    ]
+    return draw_up(rows, intervals.TRANSFERRED, confidence, "absent")

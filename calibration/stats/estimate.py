@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 
 class StatisticsError(ValueError):
@@ -54,6 +55,36 @@ class Estimate:
         if self.low is not None and self.high is not None:
             answer |= {"low": _plain(self.low), "high": _plain(self.high)}
         return answer | {"method": self.method}
+
+
+@dataclass(slots=True)
+class _Draft:
+    """The slots of an `Estimate`, not frozen yet: filling a frozen one takes six times as long, and a report has 20,000."""
+
+    value: float
+    low: float
+    high: float
+    method: str
+    n: int
+    effective_n: float
+    confidence: float
+    reason: None
+    standard_error: float
+
+
+def draw_up(
+    rows: Iterable[tuple[float, float, float, float, float, float]], method: str, confidence: float, empty: str
+) -> list[Estimate]:
+    """An estimate for each (value, low, high, n, effective n, standard error); undefined for `empty` where n is 0."""
+    found: list[Any] = []
+    for value, low, high, n, effective, error in rows:
+        if n > 0:
+            draft = _Draft(value, low, high, method, int(n), effective, confidence, None, error)
+            draft.__class__ = Estimate  # type: ignore[assignment]
+            found.append(draft)
+        else:
+            found.append(Estimate.undefined(empty))
+    return cast(list[Estimate], found)
 
 
 def _plain(number: float) -> float:

@@ -8,15 +8,16 @@ raises the upper limit where a rare category has no hit yet; with unequal weight
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from scipy import special
 
-from calibration.stats.agreement import CELLS, Measure, Parts, accuracy
-from calibration.stats.estimate import Estimate, StatisticsError
+from calibration.stats.agreement import Measure, Parts, accuracy, cell_sum, margins
+from calibration.stats.estimate import Estimate, StatisticsError, draw_up
 from calibration.stats.strata import Strata
 from calibration.stats.tables import Array, ConfusionTable, Flags, StratifiedTable
 
@@ -93,30 +94,42 @@ def check_share(successes: float, n: float) -> None:
         raise StatisticsError(f"{successes!r} successes of {n!r} are no share")
 
 
-class Stack(NamedTuple):
-    """Tables as arrays [..., K, K], with what a pseudo-label adds to them."""
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Tables as arrays [..., K, K], with what a pseudo-label adds to them; what several statistics need is kept."""
 
     n: Array
     s1: Array
     s2: Array
 
-    @property
+    def __iter__(self) -> Iterator[Array]:
+        return iter((self.n, self.s1, self.s2))
+
+    @cached_property
     def labels(self) -> Array:
-        return np.asarray(self.n.sum(CELLS))
+        return cell_sum(self.n)
 
-    @property
+    @cached_property
     def weight(self) -> Array:
-        return np.asarray(self.s1.sum(CELLS))
+        return cell_sum(self.s1)
 
-    @property
+    @cached_property
     def shares(self) -> Array:
         return self.s1 / np.where(self.weight > 0, self.weight, 1.0)[..., None, None]
 
-    @property
+    @cached_property
     def kish(self) -> Array:
         """Kish's effective number of labels; 1 where there is none, so that one may divide by it."""
-        squares = self.s2.sum(CELLS)
+        squares = cell_sum(self.s2)
         return np.where(squares > 0, self.weight**2 / np.where(squares > 0, squares, 1.0), 1.0)
+
+    @cached_property
+    def one_more_hit(self) -> Stack:
+        """With one pseudo-label of mean weight on the diagonal, mostly where categories are rare: (1 - q_k) / (K - 1)."""
+        size, (rows, columns) = self.n.shape[-1], margins(self.shares)
+        split = (1 - (rows + columns) / 2) / max(size - 1, 1)
+        mean_weight = self.weight / np.where(self.labels > 0, self.labels, 1.0)
+        return self.plus(np.eye(size) * split[..., None, :], mean_weight[..., None, None])
 
     def plus(self, pseudo: Array, mean_weight: Array) -> Stack:
         """With the weight of pseudo-labels added; they count as evidence of no further label."""
@@ -149,7 +162,7 @@ def with_replacement(cells: Stack) -> Variance:
     n = cells.labels
     correction = np.where(n > 1, n / np.where(n > 1, n - 1, 1.0), 0.0)
     scale = correction / np.where(cells.weight > 0, cells.weight, 1.0) ** 2
-    return lambda parts: np.asarray(scale * (cells.s2 * parts.influence**2).sum(CELLS))
+    return lambda parts: np.asarray(scale * cell_sum(cells.s2 * parts.influence**2))
 
 
 def effective_size(parts: Parts, variance: Array, kish: Array) -> Array:
@@ -182,15 +195,6 @@ def clearing_p(parts: Parts, size: Array, freedom: Array, bar: float) -> Array:
     return np.where(inside, p, np.where(parts.defined & (allowed >= 1), 0.0, 1.0))
 
 
-def one_more_hit(cells: Stack) -> Stack:
-    """One pseudo-label of mean weight on the diagonal, mostly where categories are rare: (1 - q_k) / (K - 1)."""
-    shares, size = cells.shares, cells.n.shape[-1]
-    q = (shares.sum(-1) + shares.sum(-2)) / 2
-    split = (1 - q) / max(size - 1, 1)
-    mean_weight = cells.weight / np.where(cells.labels > 0, cells.labels, 1.0)
-    return cells.plus(np.eye(size) * split[..., None, :], mean_weight[..., None, None])
-
-
 def half_a_miss(cells: Stack, *, in_all: bool = False) -> Stack:
     """Half a pseudo-label off the diagonal of each predicted column, of its mean weight, spread by the gold shares.
 
@@ -209,7 +213,7 @@ def half_a_miss(cells: Stack, *, in_all: bool = False) -> Stack:
 
 def weights_differ(cells: Stack) -> Flags:
     """Whether the labels of each table have unequal weights."""
-    return np.asarray(cells.weight**2 < cells.labels * cells.s2.sum(CELLS) * (1 - EQUAL_WEIGHTS))
+    return np.asarray(cells.weight**2 < cells.labels * cell_sum(cells.s2) * (1 - EQUAL_WEIGHTS))
 
 
 def transferred_wilson(
@@ -231,7 +235,7 @@ def transferred_wilson(
     variance = spread(cells, cells, strata)(parts)
     critical = t_quantile(confidence, freedom(cells, strata))
     low, high = carried_back(parts, variance, cells.kish, critical)
-    high = np.maximum(high, _moved(measure, one_more_hit(cells), cells, strata, critical)[1])
+    high = np.maximum(high, _moved(measure, cells.one_more_hit, cells, strata, critical)[1])
     if graded:
         low = np.minimum(low, _moved(measure, half_a_miss(cells, in_all=True), cells, strata, critical)[0])
     unequal = weights_differ(cells)
@@ -248,7 +252,7 @@ def spread(moved: Stack, seen: Stack, strata: Strata | None) -> Variance:
     weight = np.where(moved.weight > 0, moved.weight, 1.0)
 
     def variance(parts: Parts) -> Array:
-        added = ((moved.s2 - seen.s2) * parts.influence**2).sum(CELLS) / weight**2
+        added = cell_sum((moved.s2 - seen.s2) * parts.influence**2) / weight**2
         return np.asarray(strata.variance(parts) + added)
 
     return variance
@@ -282,18 +286,12 @@ def estimates(
     limits: Limits, cells: Stack, confidence: float, method: str = TRANSFERRED, sizes: Array | None = None
 ) -> list[Estimate]:
     """One estimate for each table of a stack [S, K, K]; `sizes` are their effective sizes, Kish's without them."""
-    labels, kish = cells.labels, effective_sizes(cells, None) if sizes is None else sizes
-    errors = np.sqrt(limits.variance)
-    columns = zip(
-        *(a.tolist() for a in (limits.value, limits.low, limits.high, labels, kish, errors, limits.defined)),
-        strict=True,
-    )
-    return [
-        Estimate(value, low, high, method, int(n), effective, confidence, None, error)
-        if defined
-        else Estimate.undefined("no_items" if n == 0 else "one_category", n=int(n))
-        for value, low, high, n, effective, error, defined in columns
-    ]
+    labels, sizes = cells.labels, effective_sizes(cells, None) if sizes is None else sizes
+    columns = (limits.value, limits.low, limits.high, labels, sizes, np.sqrt(limits.variance))
+    found = draw_up(zip(*(column.tolist() for column in columns), strict=True), method, confidence, "no_items")
+    for place in np.flatnonzero(~limits.defined & (labels > 0)).tolist():
+        found[place] = Estimate.undefined("one_category", n=int(labels[place]))
+    return found
 
 
 def effective_sizes(cells: Stack, strata: Strata | None) -> Array:
@@ -352,9 +350,9 @@ def stratified_interval(
     parts = measure(pooled.shares, pooled.labels)
     variance = spread(parts)
     low, high = carried_back(parts, variance, pooled.kish, critical)
-    for moved in (one_more_hit(pooled), half_a_miss(pooled)):
+    for moved in (pooled.one_more_hit, half_a_miss(pooled)):
         changed = measure(moved.shares, moved.labels)
-        added = ((moved.s2 - pooled.s2) * changed.influence**2).sum(CELLS) / moved.weight**2
+        added = cell_sum((moved.s2 - pooled.s2) * changed.influence**2) / moved.weight**2
         least, most = carried_back(changed, spread(changed) + added, moved.kish, critical)
         low, high = np.minimum(low, least), np.maximum(high, most)
     limits = bounded(parts, low, high, variance, pooled.labels, floor)

@@ -132,7 +132,7 @@ def _limits(chosen: Measure, stacked: Stack, joint: _Joint, confidence: float, f
     kish_n = np.asarray(_effective(stacked))
     parts, variance = _mean_parts(chosen, stacked, stacked, joint)
     low, high = intervals.carried_back(parts, variance, kish_n, critical)
-    more = _mean_parts(chosen, intervals.one_more_hit(stacked), stacked, joint)
+    more = _mean_parts(chosen, stacked.one_more_hit, stacked, joint)
     high = np.maximum(high, intervals.carried_back(*more, kish_n, critical)[1])
     if intervals.weights_differ(stacked).any():
         missed = _mean_parts(chosen, intervals.half_a_miss(stacked), stacked, joint)

@@ -145,18 +145,10 @@ def summarise_all(
     cells = intervals.stack(list(tables))
     columns = {name: _of_stack(name, cells, scale, scores, confidence, strata) for name in wanted}
     by_category = categories.per_category(cells, tables[0].categories, confidence)
-    sizes = None if strata is None else intervals.effective_sizes(cells, strata).tolist()
-    return [
-        Summary(
-            estimates={name: columns[name][i] for name in wanted},
-            per_category=by_category[i],
-            baseline=_baseline(by_category[i]),
-            n=table.total,
-            effective_n=table.effective_n if sizes is None else sizes[i],
-            population=table.population,
-        )
-        for i, table in enumerate(tables)
-    ]
+    by_table = (dict(zip(wanted, row, strict=True)) for row in zip(*(columns[name] for name in wanted), strict=True))
+    sizes = (cells.labels.astype(int), intervals.effective_sizes(cells, strata), cells.weight)
+    baselines = map(_baseline, by_category)
+    return list(map(Summary, by_table, by_category, baselines, *(column.tolist() for column in sizes)))
 
 
 def summarise(

@@ -6,7 +6,7 @@ sum `s1` and the sum of squares `s2` of their weights (1 / inclusion probability
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -20,6 +20,8 @@ Flags = NDArray[np.bool_]
 Counts = NDArray[np.int64]
 Codes = NDArray[np.integer[Any]]
 
+# Labels counted at a time (two columns of words fill half of a usual second-level cache), and the numbers a byte holds.
+BLOCK, BYTE = 1 << 15, 256
 # Counts beyond this could not be added up without losing units in double precision.
 LARGEST_COUNT = 2**52
 
@@ -70,22 +72,26 @@ def _names(categories: Sequence[str] | None, size: int) -> tuple[str, ...]:
     return tuple(categories) if categories is not None else tuple(str(code) for code in range(size))
 
 
-def _codes(values: ArrayLike, size: int, what: str) -> Codes:
-    """Codes 0..size-1 as an integer array; anything else is refused."""
+def _codes(values: ArrayLike, what: str) -> Codes:
+    """Codes as an integer array; anything else is refused."""
     array = np.asarray(values)
     if array.size == 0:
         return np.zeros(0, dtype=np.int64)
     if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
         raise StatisticsError(f"{what} must be a list of whole-number codes")
+    return np.ascontiguousarray(array)
+
+
+def _checked(codes: Codes, size: int, what: str) -> Codes:
     # Seen as unsigned, a negative code is a very large one: one pass finds both kinds.
-    if np.ascontiguousarray(array).view(f"u{array.dtype.itemsize}").max() >= size:
+    if codes.view(f"u{codes.dtype.itemsize}").max() >= size:
         raise StatisticsError(f"{what} must lie within 0..{size - 1}")
-    return array
+    return codes
 
 
 def _flat(axes: Sequence[Codes], size: int) -> NDArray[Any]:
     """The cell number of each label, in the smallest integers that hold it: bytes are read eight times as fast as words."""
-    kind: type[np.integer[Any]] = np.uint8 if size ** len(axes) <= 256 else np.int64
+    kind: type[np.integer[Any]] = np.uint8 if size ** len(axes) <= BYTE else np.int64
     flat: NDArray[Any] = axes[0].astype(kind)
     for codes in axes[1:]:
         np.multiply(flat, kind(size), out=flat)
@@ -93,28 +99,39 @@ def _flat(axes: Sequence[Codes], size: int) -> NDArray[Any]:
     return flat
 
 
-def _counted(flat: NDArray[Any], size: int) -> Counts:
-    """Labels in each cell. Of bytes two are counted at once, as one number of 16 bits."""
-    if flat.dtype != np.uint8:
-        return np.asarray(np.bincount(flat, minlength=size), dtype=np.int64)
-    even = len(flat) - len(flat) % 2
-    pairs = np.bincount(flat[:even].view(np.uint16), minlength=1 << 16).reshape(256, 256)
-    n = pairs.sum(0) + pairs.sum(1)
-    n[flat[even:]] += 1
-    return np.asarray(n[:size], dtype=np.int64)
+def _pairs_of_bytes(flat: NDArray[Any], size: int) -> Counts:
+    """How often each two cells follow each other, [size, 256]: two bytes are counted at once, as one number of 16 bits."""
+    return np.bincount(flat.view(np.uint16), minlength=size * BYTE).reshape(size, BYTE)
 
 
-def _tally(flat: NDArray[Any], weights: ArrayLike | None, shape: tuple[int, ...]) -> tuple[Counts, Array, Array]:
-    """Counts, weights and squared weights of each flat cell number."""
-    size = int(np.prod(shape))
-    n = _counted(flat, size).reshape(shape)
-    if weights is None:
-        return n, n.astype(np.float64), n.astype(np.float64)
-    w = _finite(weights, "weights")
-    if w.shape != flat.shape or (w <= 0).any():
+def _tally(named: Mapping[str, Codes], size: int, weights: ArrayLike | None) -> tuple[Counts, Array, Array]:
+    """Counts, weights and squared weights of each cell, in blocks that stay in the processor's cache while worked on."""
+    axes, shape = list(named.values()), (size,) * len(named)
+    length, cells = len(axes[0]), size ** len(named)
+    w = None if weights is None else _finite(weights, "weights")
+    if w is not None and (w.shape != (length,) or (w <= 0).any()):
         raise StatisticsError("weights must be positive, one for each pair")
-    s1, s2 = (np.bincount(flat, weights=power, minlength=size).astype(np.float64) for power in (w, w * w))
-    return n, s1.reshape(shape), s2.reshape(shape)
+    bytewise = cells <= BYTE
+    n, s1, s2 = np.zeros(cells, np.int64), np.zeros(cells), np.zeros(cells)
+    pairs = np.zeros((cells, BYTE) if bytewise else 0, np.int64)
+    # A block has more labels than there are bins to add up after it.
+    block = max(BLOCK, 4 * pairs.size, 4 * cells)
+    for start in range(0, length, block):
+        part = slice(start, start + block)
+        flat = _flat([_checked(codes[part], size, what) for what, codes in named.items()], size)
+        if bytewise:
+            even = len(flat) - len(flat) % 2
+            pairs += _pairs_of_bytes(flat[:even], cells)
+            n[flat[even:]] += 1
+        else:
+            n += np.bincount(flat, minlength=cells)
+        if w is not None:
+            s1 += np.bincount(flat, weights=w[part], minlength=cells)
+            s2 += np.bincount(flat, weights=w[part] ** 2, minlength=cells)
+    if bytewise:
+        n += pairs.sum(1) + pairs.sum(0)[:cells]
+    n = n.reshape(shape)
+    return (n, n.astype(np.float64), n.astype(np.float64)) if w is None else (n, s1.reshape(shape), s2.reshape(shape))
 
 
 def kish(n: int, s1: float, s2: float) -> float:
@@ -216,10 +233,10 @@ class ConfusionTable(Cells):
         categories: Sequence[str] | None = None,
     ) -> ConfusionTable:
         """A table from codes 0..size-1, one pair for each item, with a weight each or none at all."""
-        rows, columns = _codes(gold, size, "gold codes"), _codes(predicted, size, "predicted codes")
+        rows, columns = _codes(gold, "gold codes"), _codes(predicted, "predicted codes")
         if rows.shape != columns.shape:
             raise StatisticsError("gold and predicted codes must be equally many")
-        n, s1, s2 = _tally(_flat((rows, columns), size), weights, (size, size))
+        n, s1, s2 = _tally({"gold codes": rows, "predicted codes": columns}, size, weights)
         names = _names(categories, size)
         return cls(names, n, s1, s2)
 
@@ -299,10 +316,10 @@ class PairedTable(Cells):
         categories: Sequence[str] | None = None,
     ) -> PairedTable:
         """A joint table from codes 0..size-1, one (gold, a, b) for each item."""
-        g, first, second = (_codes(values, size, what) for values, what in ((gold, "gold"), (a, "a"), (b, "b")))
+        g, first, second = (_codes(values, what) for values, what in ((gold, "gold"), (a, "a"), (b, "b")))
         if not g.shape == first.shape == second.shape:
             raise StatisticsError("gold and both predictions must be equally many")
-        n, s1, s2 = _tally(_flat((g, first, second), size), weights, (size, size, size))
+        n, s1, s2 = _tally({"gold": g, "a": first, "b": second}, size, weights)
         names = _names(categories, size)
         return cls(names, n, s1, s2)
 

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import special
 
 from calibration.stats import intervals
-from calibration.stats.agreement import Measure
+from calibration.stats.agreement import Measure, margins
 from calibration.stats.estimate import Estimate, StatisticsError
 from calibration.stats.intervals import Stack
 from calibration.stats.multiplicity import benjamini_hochberg
@@ -59,9 +59,16 @@ class Pooled:
 
 def minority(table: ConfusionTable) -> int:
     """Gold labels outside the category that gold and classifier use most."""
-    shares = table.shares
-    largest = int(np.argmax(shares.sum(0) + shares.sum(1)))
-    return table.total - int(table.gold_counts[largest])
+    return minorities_of(intervals.stack([table]))[0]
+
+
+def minorities_of(cells: Stack) -> list[int]:
+    """The same for every table of a stack."""
+    used, given = margins(cells.s1)
+    largest = (used + given).argmax(-1)
+    gold, _ = margins(cells.n)
+    others = cells.labels - np.take_along_axis(gold, largest[:, None], -1)[:, 0]
+    return [int(number) for number in others]
 
 
 def verdict(
@@ -181,7 +188,7 @@ def verdicts(
     graded = is_graded(statistic, tables[0].size, scale)
     cells = intervals.stack(list(tables))
     p_values = trust_p(statistic, chosen, cells, bar, graded=graded, strata=strata).tolist()
-    minorities = [minority(table) for table in tables]
+    minorities = minorities_of(cells)
     fewest = FEWEST_ITEMS_OF.get(statistic, FEWEST_ITEMS)
     tested = [
         i

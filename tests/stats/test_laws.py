@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import math
+from dataclasses import FrozenInstanceError, astuple, replace
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibration.stats import agreement, intervals
+from calibration.stats.estimate import Estimate
 from calibration.stats.summary import estimate, measure, summarise, summarise_all
 from calibration.stats.tables import ConfusionTable, PairedTable
 from tests.stats.strategies import SCALES, STATISTICS, tables
+
+SHARES = ("share", "predicted_share", "precision", "recall", "f1")
+
+
+def _equal(a: object, b: object) -> bool:
+    both = isinstance(a, float) and isinstance(b, float)
+    return math.isclose(a, b, rel_tol=1e-12, abs_tol=1e-12) if both else a == b  # type: ignore[arg-type]
 
 
 def _same(a: float | None, b: float | None) -> bool:
@@ -120,15 +130,28 @@ def test_influence_is_the_derivative(table: ConfusionTable, name: str, scale: st
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(tables(at_least=1), min_size=2, max_size=4))
-def test_many_tables_at_once_are_the_same_as_one_by_one(several: list[ConfusionTable]) -> None:
-    alike = [table for table in several if table.size == several[0].size]
+@given(st.lists(tables(), min_size=2, max_size=4), st.booleans())
+def test_many_tables_at_once_are_the_same_as_one_by_one(several: list[ConfusionTable], again: bool) -> None:
+    alike = [table for table in several if table.size == several[0].size] + [several[0]] * again
     together = summarise_all(alike, scale="ordinal")
     for table, found in zip(alike, together, strict=True):
         alone = summarise(table, scale="ordinal")
-        for name, one in alone.estimates.items():
-            other = found.estimates[name]
-            assert one.reason == other.reason and _same(one.value, other.value) and _same(one.low, other.low)
+        assert (alone.n, found.n, found.population) == (table.total, table.total, table.population)
+        assert found.effective_n == pytest.approx(table.effective_n, rel=1e-12)
+        pairs = [(one, found.estimates[name]) for name, one in alone.estimates.items()]
+        for one_row, other_row in zip(alone.per_category, found.per_category, strict=True):
+            assert (one_row.category, one_row.support) == (other_row.category, other_row.support)
+            pairs += [(getattr(one_row, name), getattr(other_row, name)) for name in SHARES]
+        for one, other in pairs:
+            assert all(map(_equal, astuple(one), astuple(other)))
+
+
+def test_estimates_of_many_tables_are_as_frozen_as_any() -> None:
+    (found,) = summarise_all([ConfusionTable.from_counts([[3, 1], [0, 2]])], scale="nominal")
+    with pytest.raises(FrozenInstanceError):
+        found.estimates["kappa"].value = 1.0  # type: ignore[misc]
+    assert found.estimates["kappa"] == replace(found.estimates["kappa"])
+    assert isinstance(found.per_category[0].recall, Estimate)
 
 
 def _leave_one_out(chosen: agreement.Measure, table: ConfusionTable) -> float:

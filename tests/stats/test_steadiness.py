@@ -52,3 +52,5 @@ def test_a_median_of_few_says_so() -> None:
     assert (found.value, found.low, found.high) == (2.0, 1.0, 3.0)
     assert "too few" in found.method
     assert steadiness.median([]).reason == "no_items"
+    with pytest.raises(StatisticsError, match="finite"):
+        steadiness.median([1.0, float("nan")])

@@ -13,7 +13,7 @@ from calibration import stats
 from calibration.stats import agreement, intervals
 from calibration.stats.estimate import StatisticsError
 from calibration.stats.summary import estimate, measure, summarise
-from calibration.stats.tables import ConfusionTable, PairedTable, StratifiedTable, Stratum
+from calibration.stats.tables import BLOCK, ConfusionTable, PairedTable, StratifiedTable, Stratum
 
 RNG = np.random.default_rng(9)
 GOLD = RNG.integers(0, 4, 500)
@@ -168,3 +168,24 @@ def test_codes_out_of_range_are_refused_of_whatever_integers_they_are() -> None:
     for codes in (np.array([0, -1], dtype=np.int8), np.array([0, 2], dtype=np.uint8), np.array([-(2**62)])):
         with pytest.raises(StatisticsError, match=r"gold codes must lie within 0\.\.1"):
             ConfusionTable.from_pairs(codes, np.zeros(len(codes), dtype=int), 2)
+
+
+@pytest.mark.parametrize("size", [2, 3, 7, 16, 17])
+@pytest.mark.parametrize("length", [1, BLOCK - 1, BLOCK + 1, 5 * BLOCK + 3])
+def test_counting_in_blocks_loses_nothing(size: int, length: int) -> None:
+    rng = np.random.default_rng(size * length)
+    gold, predicted, weights = rng.integers(0, size, length), rng.integers(0, size, length), rng.random(length) + 0.5
+    n, s1, s2 = np.zeros((3, size, size))
+    for sums, added in ((n, 1.0), (s1, weights), (s2, weights**2)):
+        np.add.at(sums, (gold, predicted), added)
+    table = ConfusionTable.from_pairs(gold, predicted, size, weights)
+    assert (table.n == n).all() and (ConfusionTable.from_pairs(gold, predicted, size).n == n).all()
+    assert table.s1 == pytest.approx(s1, rel=1e-12) and table.s2 == pytest.approx(s2, rel=1e-12)
+
+
+@pytest.mark.parametrize("wrong", [-1, 2, 256, 2**40])
+def test_a_code_out_of_range_is_found_in_the_last_block(wrong: int) -> None:
+    codes = np.zeros(2 * BLOCK + 1, dtype=np.int64)
+    codes[-1] = wrong
+    with pytest.raises(StatisticsError, match=r"predicted codes must lie within 0\.\.1"):
+        ConfusionTable.from_pairs(np.zeros_like(codes), codes, 2)
