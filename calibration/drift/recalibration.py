@@ -271,7 +271,7 @@ def _validate_version(row: Recalibration, frozen: DatasetVersion, *, by: User | 
         "old": found["a"],
         "new": found["b"],
         "difference": gained,
-        "passed": bool(gained["value"] is not None and gained["low"] > 0),
+        "passed": comparing.improvement(name, gained) == "better",
     }
     word = "is better" if document["passed"] else "is not shown to be better"
     return _to(row, State.VALIDATED, by=by, note=f"{chosen} {word}", validation=document)

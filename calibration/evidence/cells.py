@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from calibration.models import Prediction
+from calibration.stats.paired import Sums
 
 OK, MISSING = Prediction.Status.OK.value, Prediction.Status.MISSING.value
 
@@ -97,6 +98,17 @@ class JointCell:
     n: int
     s1: float
     s2: float
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorCell:
+    """How far two versions' numbers are from people's in one slice: sums of each absolute error and of their difference
+    (that of b minus that of a)."""
+
+    key: tuple[str, ...]
+    a: Sums
+    b: Sums
+    difference: Sums
 
 
 def merged(cells: Iterable[Cell]) -> list[Cell]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 from typing import Any
 
 from calibration.errors import NotComparable
 from calibration.evidence import measuring, pairing, sentences
-from calibration.evidence.cells import JointCell
+from calibration.evidence.cells import ErrorCell, JointCell
 from calibration.evidence.measuring import Bar
 from calibration.evidence.reports import slices_of
 from calibration.models import ClassifierVersion
@@ -19,6 +21,8 @@ from labeling.models import DatasetVersion
 from labeling.values import Scale
 
 RIGHT, WRONG = "right", "wrong"
+ERROR = "mae"
+"""What is compared of numbers: the mean absolute error."""
 
 
 def compare(
@@ -27,19 +31,21 @@ def compare(
     """b against a on the units that both answered: differences with paired intervals, per slice."""
     signal = dataset_version.dataset.signal
     scale = Scale.of(signal)
-    if scale.kind == "interval":
-        raise NotComparable(
-            "interval_scale", "two versions are compared item by item on categories; this signal is a number", field="a"
-        )
     if a == b:
         raise NotComparable("same_version", "name two different versions", field="b")
-    cells = pairing.joint(dataset_version=dataset_version, a=a, b=b, by=by)
     bar = Bar(signal.trust_statistic, signal.trust_at_least).for_scale(scale.kind)
     names = _statistics(scale, bar)
-    rows = [
-        _row(scale, dict(key), list(group), names)
-        for key, group in slices_of(tuple(by), pairing.dimensions_of(by), cells).items()
-    ]
+    cells: tuple[JointCell, ...] = ()
+    if scale.kind == "interval":
+        errors = pairing.joint_errors(dataset_version=dataset_version, a=a, b=b, by=by, span=span_of(scale))
+        grouped = slices_of(tuple(by), pairing.dimensions_of(by), errors)
+        rows = [_error_row(dict(key), list(group)) for key, group in grouped.items()]
+    else:
+        cells = pairing.joint(dataset_version=dataset_version, a=a, b=b, by=by)
+        rows = [
+            _row(scale, dict(key), list(group), names)
+            for key, group in slices_of(tuple(by), pairing.dimensions_of(by), cells).items()
+        ]
     document = {
         "dataset": str(dataset_version),
         "sha256": dataset_version.sha256,
@@ -59,10 +65,37 @@ def compare(
 
 def _statistics(scale: Scale, bar: Bar) -> tuple[str, ...]:
     """What can be paired on this scale, that of the bar first."""
+    if scale.kind == "interval":
+        return (ERROR,)
     if scale.kind == "multilabel":
         return ("accuracy",)
     also = ("kappa", "weighted_kappa", "accuracy") if scale.kind == "ordinal" else ("kappa", "accuracy")
     return tuple(dict.fromkeys((bar.statistic, *also)))
+
+
+def span_of(scale: Scale) -> float | None:
+    """The range of a scale of numbers, where it has one."""
+    return None if scale.minimum is None or scale.maximum is None else scale.maximum - scale.minimum
+
+
+def improvement(statistic: str, found: dict[str, Any]) -> str:
+    """`better`, `worse` or `even` by the interval of a difference; nothing where there is none."""
+    low, high = found.get("low"), found.get("high")
+    if low is None or high is None:
+        return ""
+    if statistic == ERROR:  # less of it is better
+        low, high = -high, -low
+    return "better" if low > 0 else "worse" if high < 0 else "even"
+
+
+def _error_row(one: dict[str, str], cells: Sequence[ErrorCell]) -> dict[str, Any]:
+    """Mean absolute errors of both versions, and their difference, each with its interval."""
+    if not cells:
+        none = Estimate.undefined("no_items").as_dict()
+        return {"slice": one, "n": 0, ERROR: {"a": none, "b": none, "difference": none}}
+    names = ("a", "b", "difference")
+    sums = {name: reduce(add, (getattr(cell, name) for cell in cells)) for name in names}
+    return {"slice": one, "n": sums["a"].n, ERROR: {name: paired.mean(sums[name]).as_dict() for name in names}}
 
 
 def _row(scale: Scale, one: dict[str, str], cells: Sequence[JointCell], names: Sequence[str]) -> dict[str, Any]:
@@ -128,11 +161,12 @@ def sentence(document: dict[str, Any]) -> str:
     a, b = document["a"].rpartition("@")[2], document["b"].rpartition("@")[2]
     if found["value"] is None:
         return f"{b} and {a} cannot be compared: {sentences.reason(found['reason'])}."
-    worse = [row["slice"] for row in document["rows"][1:] if (row[name]["difference"].get("high") or 0) < 0]
+    worse = [row["slice"] for row in document["rows"][1:] if improvement(name, row[name]["difference"]) == "worse"]
     tail = f", but worse {sentences.listed([sentences.slice_in_words(one) for one in worse[:4]])}" if worse else ""
     size, spelled = f"{abs(found['value']):.2f}", sentences.statistic_name(name)
-    if found["low"] > 0:
-        return f"{b} is better than {a}: {spelled} rises by {size}{tail}."
-    if found["high"] < 0:
-        return f"{b} is worse than {a}: {spelled} falls by {size}."
+    word, way = improvement(name, found), "rises" if found["value"] > 0 else "falls"
+    if word == "better":
+        return f"{b} is better than {a}: {spelled} {way} by {size}{tail}."
+    if word == "worse":
+        return f"{b} is worse than {a}: {spelled} {way} by {size}."
     return f"No difference between {b} and {a} is proven: {spelled} moves by {found['value']:+.2f}{tail}."

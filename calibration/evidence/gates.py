@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import Any
 from xml.etree import ElementTree
 
@@ -11,8 +13,7 @@ from django.db import transaction
 
 from calibration import slices
 from calibration.classifiers import version_named
-from calibration.errors import NotComparable
-from calibration.evidence import gate_limits, measuring, pairing, policies, reports, sentences
+from calibration.evidence import comparing, gate_limits, measuring, pairing, policies, reports, sentences
 from calibration.evidence.cells import Cell, Sample
 from calibration.evidence.comparing import joint_table
 from calibration.evidence.policies import NoWorse, Policy, Rule
@@ -230,7 +231,7 @@ def _no_worse(
     """The candidate against the baseline on the units that both answered, paired."""
     scale = Scale.of(gold.dataset.signal)
     if scale.kind == "interval":
-        raise NotComparable("interval_scale", "versions are compared on categories; this signal is a number")
+        return _no_larger_error(asked, gold, version, other)
     cells = pairing.joint(dataset_version=gold, a=other, b=version, by=asked.by)
     checks = []
     statistic = "accuracy" if scale.kind == "multilabel" else asked.statistic
@@ -247,6 +248,28 @@ def _no_worse(
         p = 1.0 if held.p is None else held.p
         open_still = not held.passed and value.get("high") is not None and value["high"] >= -asked.margin
         checks.append(Check(name, dict(key), statistic, text, value, p, held.passed, reason, unproven=open_still))
+    return checks
+
+
+def _no_larger_error(
+    asked: NoWorse, gold: DatasetVersion, version: ClassifierVersion, other: ClassifierVersion
+) -> list[Check]:
+    """Of numbers: the mean absolute error may be at most `margin` larger, in the units of the signal."""
+    span = comparing.span_of(Scale.of(gold.dataset.signal))
+    cells = pairing.joint_errors(dataset_version=gold, a=other, b=version, by=asked.by, span=span)
+    checks = []
+    for key, found in reports.slices_of(asked.by, pairing.dimensions_of(asked.by), cells).items():
+        if key and {name for name, _ in key} != set(asked.by):
+            continue
+        sums = reduce(add, (cell.difference for cell in found)) if found else None
+        difference = Estimate.undefined("no_items") if sums is None else paired.mean(sums)
+        p = 1.0 if sums is None else paired.below_p(sums, asked.margin)
+        passed = p <= LEVEL
+        name = f"{comparing.ERROR} no worse than {other} on {slices.words(dict(key), 'all')}"
+        reason = "" if passed else difference.reason or "a loss beyond the margin is not ruled out"
+        open_still = not passed and difference.low is not None and difference.low <= asked.margin
+        text, value = f"Δ < {asked.margin:g}", difference.as_dict()
+        checks.append(Check(name, dict(key), comparing.ERROR, text, value, p, passed, reason, unproven=open_still))
     return checks
 
 

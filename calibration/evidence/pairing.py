@@ -19,8 +19,9 @@ from django.db import connection, transaction
 from django.db.models import Avg, Max, Sum
 
 from calibration.errors import NotComparable
-from calibration.evidence.cells import OK, Cell, JointCell, Pairs, Sample, Stratum, VoteGroup, merged
+from calibration.evidence.cells import OK, Cell, ErrorCell, JointCell, Pairs, Sample, Stratum, VoteGroup, merged
 from calibration.models import ClassifierVersion, PairCell, PairTable, Prediction, PredictionRollup, VoteCell
+from calibration.stats.paired import Sums
 from labeling.models import DatasetVersion, GoldRow
 
 CORE = ("channel", "cohort")
@@ -198,6 +199,44 @@ def joint(
     )
     size = len(dimensions)
     return tuple(JointCell(tuple(row[:size]), *row[size:]) for row in rows)
+
+
+def joint_errors(
+    *,
+    dataset_version: DatasetVersion,
+    a: ClassifierVersion,
+    b: ClassifierVersion,
+    by: Sequence[str] = (),
+    span: float | None = None,
+) -> tuple[ErrorCell, ...]:
+    """Absolute errors of two versions on an interval signal, on the units that both answered, added up per slice."""
+    for version in (a, b):
+        check_comparable(dataset_version, version)
+    dimensions = dimensions_of(by)
+    slices, parameters = _slice_columns(dimensions)
+    on = (
+        "ON {0}.version_id = %s AND {0}.conversation_id = g.conversation_id AND {0}.turn = g.turn AND {0}.status = 'ok'"
+    )
+    first, second = "ABS(g.number - p.number)", "ABS(g.number - q.number)"
+    numbers = (first, second, f"({second} - {first})")
+    sums = ", ".join(
+        f"SUM({_WEIGHT} * {x}), SUM({_WEIGHT} * {_WEIGHT} * {x}), SUM({_WEIGHT} * {_WEIGHT} * {x} * {x})"
+        for x in numbers
+    )
+    rows = _fetch(
+        f"SELECT {slices}, {_WEIGHTS}, {sums} FROM labeling_goldrow g "
+        f"JOIN calibration_prediction p {on.format('p')} JOIN calibration_prediction q {on.format('q')} "
+        f"WHERE g.version_id = %s AND g.number IS NOT NULL GROUP BY {_ordinals(len(dimensions))}",
+        [*parameters, a.id, b.id, dataset_version.id],
+    )
+    size = len(dimensions)
+
+    def sums_from(row: Sequence[Any], at: int) -> Sums:
+        n, s1, s2 = row[size : size + 3]
+        total, linear, squares = row[at : at + 3]
+        return Sums(n, s1, s2, total, linear, squares, span)
+
+    return tuple(ErrorCell(tuple(row[:size]), *(sums_from(row, size + at) for at in (3, 6, 9))) for row in rows)
 
 
 def check_comparable(dataset_version: DatasetVersion, version: ClassifierVersion) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from calibration.evidence import charts, printing, sentences
+from calibration.evidence import charts, comparing, printing, sentences
 
 Row = dict[str, Any]
 MOST_COLUMNS = 8
@@ -206,9 +206,7 @@ def comparison(document: dict[str, Any]) -> list[dict[str, Any]]:
     for row in document["rows"]:
         cells = []
         for name in document["statistics"]:
-            found = row[name]["difference"]
-            low, high = found.get("low"), found.get("high")
-            word = "" if low is None or high is None else "better" if low > 0 else "worse" if high < 0 else "even"
+            word = comparing.improvement(name, row[name]["difference"])
             cells.append({"name": name, "word": word, **row[name]})
         lines.append(row | {"cells": cells})
     return lines

@@ -7,7 +7,7 @@ variance is that of the paired influence, over the joint table gold x a x b.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,6 +22,7 @@ from calibration.stats.tables import Array, ConfusionTable, PairedTable
 PAIRED_T = "paired influence, t"
 AGRESTI_MIN = "agresti-min"
 NO_VARIANCE = "rule of three"
+MEAN_T = "linearised mean, t"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,43 @@ class Comparison:
     passed: bool
     p: float | None
     reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Sums over units of one number x each, with weights w; they add up over slices.
+
+    `n` units, `s1` Σw, `s2` Σw², `first` Σw·x, `linear` Σw²·x, `squares` Σw²·x². `span` is the range of the scale that x is
+    measured on, where it has one.
+    """
+
+    n: int
+    s1: float
+    s2: float
+    first: float
+    linear: float
+    squares: float
+    span: float | None = None
+
+    @classmethod
+    def of(cls, x: ArrayLike, weights: ArrayLike | None = None, span: float | None = None) -> Sums:
+        """From the numbers themselves."""
+        values = np.asarray(x, dtype=np.float64)
+        w = np.ones(len(values)) if weights is None else np.asarray(weights, dtype=np.float64)
+        square = w * w
+        return cls(
+            len(values),
+            float(w.sum()),
+            float(square.sum()),
+            float((w * values).sum()),
+            float((square * values).sum()),
+            float((square * values**2).sum()),
+            span,
+        )
+
+    def __add__(self, other: Sums) -> Sums:
+        names = ("n", "s1", "s2", "first", "linear", "squares")
+        return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +135,45 @@ def _half_width(variance: float, n: int, confidence: float) -> tuple[float, str]
     if variance * n <= intervals.NO_VARIANCE:
         return max(3.0, -float(np.log(1 - confidence))) / n, NO_VARIANCE
     return float(intervals.t_quantile(confidence, np.asarray(n - 1.0))) * float(np.sqrt(variance)), PAIRED_T
+
+
+def mean(sums: Sums, confidence: float = 0.95) -> Estimate:
+    """The weighted mean of a number, as of the difference of two versions' errors: Hájek's ratio, linearised variance, t.
+
+    Numbers that are all alike have no variance: then the interval reaches as far as three units in n could move the mean
+    if they were off by the whole range (the rule of three), and is undefined where the scale has no range.
+    """
+    intervals.check_confidence(confidence)
+    if sums.n == 0:
+        return Estimate.undefined("no_items")
+    if sums.n < 2:
+        return Estimate.undefined("too_few_items")
+    value, size = sums.first / sums.s1, sums.s1**2 / sums.s2
+    error = _error(sums)
+    if error**2 * sums.n <= intervals.NO_VARIANCE * max(value**2, 1.0):
+        if sums.span is None:
+            return Estimate.undefined("no_variance")
+        half, method = sums.span * max(3.0, -float(np.log(1 - confidence))) / sums.n, NO_VARIANCE
+    else:
+        half, method = float(intervals.t_quantile(confidence, np.asarray(sums.n - 1.0))) * error, MEAN_T
+    return Estimate(value, value - half, value + half, method, sums.n, size, confidence, None, error)
+
+
+def below_p(sums: Sums, bound: float) -> float:
+    """One-sided p value of "the mean is at least `bound`"; 1 where it cannot be tested."""
+    found = mean(sums)
+    if found.value is None or found.low is None:
+        return 1.0
+    if found.method == NO_VARIANCE:  # the rule of three is a limit at 95 %
+        return 0.05 if found.value + 3.0 * (sums.span or 0.0) / sums.n < bound else 1.0
+    return float(special.stdtr(sums.n - 1, (found.value - bound) / _error(sums)))
+
+
+def _error(sums: Sums) -> float:
+    """The standard error of the weighted mean, by linearisation."""
+    value = sums.first / sums.s1
+    spread = sums.squares - 2 * value * sums.linear + value**2 * sums.s2
+    return float(np.sqrt(max(spread, 0.0) / sums.s1**2 * sums.n / (sums.n - 1)))
 
 
 def discordant_shares(table: PairedTable) -> tuple[float, float, float]:

@@ -229,6 +229,22 @@ def test_as_a_pipeline_runs_it(tmp_path: Path) -> None:
     assert typo.returncode == 2 and f"{policy}:2: statistc: is not known: did you mean 'statistic'?" in typo.stderr
 
 
+@pytest.mark.parametrize(("margin", "passed"), [(0.3, True), (0.05, False)])
+def test_numbers_are_held_to_their_errors(margin: float, passed: bool) -> None:
+    signal, rng = make_signal("stars", scale="interval", minimum=1, maximum=5), random.Random(2)
+    old, new = (make_version(signal, name, classifier="stars") for name in ("old", "new"))
+    rows = []
+    for _ in range(300):
+        gold = rng.uniform(1.5, 4.5)
+        rows.append({"gold": gold, "said": {old: gold + rng.uniform(-0.2, 0.2), new: gold + rng.uniform(-0.6, 0.6)}})
+    make_gold(signal, rows, name="stars")
+    policy = f"no_worse_than_baseline: {{margin: {margin}}}\n"
+    found = gates.run(policy=policy, dataset="stars@1", candidate="stars@new", baseline="stars@old")
+    assert found.passed is passed
+    (check,) = [one for one in found.document["checks"] if "no worse" in one["name"]]
+    assert check["statistic"] == "mae" and 0.1 < check["value"]["value"] < 0.3
+
+
 def test_over_the_api(client: Client) -> None:
     body = {"policy": "at_least: 0.6\n", "dataset": "gold@1", "candidate": "judge@good"}
     address = "/api/v1/gates/"
