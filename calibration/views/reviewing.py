@@ -33,6 +33,7 @@ def mixed(request: HttpRequest, kind: str, slug: str) -> HttpResponse:
         for row in section["rows"]:
             row["examples"] = [(key, names[unit.conversation]) for unit, key in row["examples"]]
     context = {"scope": scope, "kind": kind, "base": scope.address, "sections": sections}
+    context["shared"] = any(section["alpha"]["n"] for section in sections)
     return render(request, "calibration/review_mixed.html", context)
 
 

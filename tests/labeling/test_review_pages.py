@@ -103,6 +103,14 @@ def test_the_guideline_is_mended_beside_the_item(client: Client, queue: Queue) -
     assert (newest.version, newest.text, newest.note) == (2, "Irony is negative.", "after c-1")
 
 
+def test_where_nobody_shares_a_unit_nothing_is_claimed(client: Client) -> None:
+    make_queue("fresh", items=1)
+    client.force_login(make_user(role="reviewer"))
+    shown = client.get("/review/queue/fresh/mixed/").text
+    assert "No two people have labelled the same unit here yet." in shown and "the same answers" not in shown
+    assert "asks for one label an item" in shown
+
+
 def test_what_is_mixed_up_links_to_examples(client: Client, queue: Queue) -> None:
     client.force_login(make_user(role="reviewer"))
     shown = client.get("/review/queue/pilot/mixed/").text
