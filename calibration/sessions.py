@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from django.db import DataError, IntegrityError, connection, transaction
+from django.db.models import Case, CharField, Value, When
 from django.utils.text import slugify
 
 from calibration import classifiers, ingest, rollups
@@ -46,21 +47,36 @@ def resolve(trace_ids: Iterable[str]) -> set[str]:
     """Where each trace belongs, now that more of it is known; returns the conversations to build, old and new."""
     touched: set[str] = set()
     for part in bulk.parts(sorted(set(trace_ids)), TOGETHER):
-        for trace_id, rows in _telling(part).items():
-            session = traces.context([plain(row) for row in rows]).session
-            key = f"{rows[0].project}:{_clean_key(session or trace_id)}"[:200]
-            mine = Span.objects.filter(trace_id=trace_id)
-            touched |= set(mine.values_list("conversation_key", flat=True).distinct()) | {key}
-            mine.exclude(conversation_key=key).update(conversation_key=key)
+        for group in _groups(part, "trace_id"):
+            touched |= _resolve(group)
     return touched - {""}
 
 
-def _telling(trace_ids: Sequence[str]) -> dict[str, list[Span]]:
-    """The earliest spans of each trace; of a long one no more than tell where it belongs."""
-    found = Span.objects.filter(trace_id__in=trace_ids).order_by("start_ns", "span_id")
-    if found.count() <= MOST_IN_TRACE:
-        return _by_trace(found)
-    return {trace_id: list(found.filter(trace_id=trace_id)[:MOST_IN_TRACE]) for trace_id in trace_ids}
+def _groups(names: Sequence[str], column: str) -> Iterator[Sequence[str]]:
+    """`names` in groups that have MOST_SPANS spans at most, so that few queries read them and memory stays bounded; one that
+    has more stands alone."""
+    found = Span.objects.filter(**{f"{column}__in": names}).order_by().values("id")
+    if len(names) == 1 or len(found[: MOST_SPANS + 1]) <= MOST_SPANS:
+        yield names
+        return
+    half = len(names) // 2
+    yield from _groups(names[:half], column)
+    yield from _groups(names[half:], column)
+
+
+def _resolve(trace_ids: Sequence[str]) -> set[str]:
+    every = Span.objects.filter(trace_id__in=trace_ids)
+    before = set(every.order_by().values_list("trace_id", "conversation_key").distinct())
+    rows = every.order_by("start_ns", "span_id")
+    belongs: dict[str, str] = {}
+    for trace_id, mine in _by_trace(rows[:MOST_IN_TRACE] if len(trace_ids) == 1 else rows).items():
+        told = traces.context([plain(row) for row in mine[:MOST_IN_TRACE]])
+        belongs[trace_id] = f"{mine[0].project}:{_clean_key(told.session or trace_id)}"[:200]
+    moved = sorted({trace_id for trace_id, key in before if key != belongs[trace_id]})
+    if moved:
+        cases = [When(trace_id=trace_id, then=Value(belongs[trace_id])) for trace_id in moved]
+        Span.objects.filter(trace_id__in=moved).update(conversation_key=Case(*cases, output_field=CharField()))
+    return {key for _, key in before} | set(belongs.values())
 
 
 def _clean_key(name: str) -> str:
@@ -72,33 +88,49 @@ def rebuild(*, keys: Iterable[str]) -> list[str]:
 
     A key that cannot be built leaves what was there; returns what was wrong with which.
     """
-    wrong = []
-    for key in sorted(keys):
-        try:
-            with transaction.atomic():
-                _rebuild(key)
-        except (Refused, DataError, IntegrityError, ValueError) as error:
-            rows = error.errors[:5] if isinstance(error, Refused) else []
-            wrong.append(f"{key}: " + "; ".join([str(error), *(row.message for row in rows)]))
+    wrong: list[str] = []
+    for part in bulk.parts(sorted(keys), TOGETHER):
+        for group in _groups(part, "conversation_key"):
+            wrong += _rebuild_apart(group)
     return wrong
 
 
-def _rebuild(key: str) -> None:
-    rows = list(Span.objects.filter(conversation_key=key).order_by("start_ns", "trace_id", "span_id")[: MOST_SPANS + 1])
-    if not rows:
-        _forget(key)
-        return
-    spans = {trace: [plain(row) for row in mine] for trace, mine in _by_trace(rows[:MOST_SPANS]).items()}
-    row = traces.conversation(key, rows[0].project, spans)
-    if not row["turns"]:
-        return  # spans without words stay in the trace view alone
-    if len(rows) > MOST_SPANS:
-        row["metadata"]["spans"] = f"the session goes on: this is its first {MOST_SPANS} spans"
-    ingest.conversations(records=[Record(1, row)])
-    every = [span for mine in spans.values() for span in mine]
-    found = list(_predictions(key, traces.evaluations(every)))
-    if found:
-        ingest.predictions(records=[Record(number, row) for number, row in enumerate(found, 1)])
+def _rebuild_apart(keys: Sequence[str]) -> list[str]:
+    """Build a group at once; where one of it cannot be built, each by itself."""
+    try:
+        with transaction.atomic():
+            _rebuild(keys)
+    except (Refused, DataError, IntegrityError, ValueError) as error:
+        if len(keys) > 1:
+            return [told for key in keys for told in _rebuild_apart([key])]
+        rows = error.errors[:5] if isinstance(error, Refused) else []
+        return [f"{keys[0]}: " + "; ".join([str(error), *(row.message for row in rows)])]
+    return []
+
+
+def _rebuild(keys: Sequence[str]) -> None:
+    most = MOST_SPANS + 1  # a group has less, a session alone may have more
+    ordered = Span.objects.filter(conversation_key__in=keys).order_by("start_ns", "trace_id", "span_id")[:most]
+    rows: dict[str, list[Span]] = {key: [] for key in keys}
+    for one in ordered:
+        rows[one.conversation_key].append(one)
+    homes, said = [], []
+    for key, mine in rows.items():
+        if not mine:
+            _forget(key)
+            continue
+        spans = {trace: [plain(one) for one in those] for trace, those in _by_trace(mine[:MOST_SPANS]).items()}
+        row = traces.conversation(key, mine[0].project, spans)
+        if not row["turns"]:
+            continue  # spans without words stay in the trace view alone
+        if len(mine) > MOST_SPANS:
+            row["metadata"]["spans"] = f"the session goes on: this is its first {MOST_SPANS} spans"
+        homes.append(row)
+        said += list(_predictions(key, traces.evaluations([span for those in spans.values() for span in those])))
+    if homes:
+        ingest.conversations(records=[Record(number, row) for number, row in enumerate(homes, 1)])
+    if said:
+        ingest.predictions(records=[Record(number, row) for number, row in enumerate(said, 1)])
 
 
 def _by_trace(rows: Iterable[Span]) -> dict[str, list[Span]]:

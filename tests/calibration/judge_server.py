@@ -20,7 +20,12 @@ class _Handler(BaseHTTPRequestHandler):
         prompt = body["conversation"]["turns"][0]["text"] if custom else body["messages"][0]["content"]
         self.server.asked.append(body)
         trouble = next(
-            (word for word in ("BUSY", "BROKEN", "PROSE", "REFUSE", "FENCED", "LIST", "PLAIN") if word in prompt), ""
+            (
+                word
+                for word in ("BUSY", "BROKEN", "PROSE", "REFUSE", "FENCED", "LIST", "PLAIN", "SLOW", "CUT", "LATER")
+                if word in prompt
+            ),
+            "",
         )
         self.server.seen[trouble] += 1
         if self.server.down:
@@ -29,6 +34,19 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(429, {"error": {"message": "slow down"}}, {"Retry-After": "0"})
         if trouble == "BROKEN" and self.server.seen["BROKEN"] == 1:
             return self._send(500, {"error": {"message": "oops"}})
+        if trouble == "LATER" and self.server.seen["LATER"] == 1:
+            return self._send(429, {"error": {"message": "slow down"}}, {"Retry-After": "1"})
+        if trouble == "SLOW" and self.server.seen["SLOW"] == 1:
+            self.server.stopping.wait(30)  # until the client has given up, and the test is over
+            return None
+        if trouble == "CUT" and self.server.seen["CUT"] == 1:
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b'{"choices": [{"mess')
+            self.close_connection = True
+            return None
         if trouble == "PLAIN":
             return self._send(200, "Welcome to our gateway.", {"Content-Type": "text/plain"})
         if custom:
@@ -80,6 +98,7 @@ class JudgeServer(ThreadingHTTPServer):
         self.asked: list[dict[str, Any]] = []
         self.seen: Counter[str] = Counter()
         self.down = False
+        self.stopping = threading.Event()
         self.script: list[str] = []
         """Values to answer with, in turn."""
 
@@ -96,5 +115,6 @@ def judge_server() -> Iterator[JudgeServer]:
     try:
         yield server
     finally:
+        server.stopping.set()
         server.shutdown()
         server.server_close()

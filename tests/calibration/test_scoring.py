@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -156,6 +157,42 @@ def test_a_real_client_against_an_endpoint_that_misbehaves_scores_each_item_once
     assert (run.state, run.done, run.failed) == ("done", 6, 2)
     statuses = sorted(Prediction.objects.values_list("status", flat=True))
     assert statuses == ["ok", "ok", "ok", "ok", "refused", "unparsable"]
+
+
+def test_each_way_to_fail_ends_in_a_complete_run_with_each_unit_asked_until_it_answered_once() -> None:
+    """What passes is asked again; what is an answer, though no usable one, is a state on its unit and costs no second call."""
+    asked = {"fine": 1, "SLOW": 2, "CUT": 2, "LATER": 2, "BROKEN": 2, "REFUSE": 1, "PROSE": 1, "PLAIN": 1, "LIST": 1}
+    for text in asked:
+        make_conversation(text, texts=(text,))
+    with judge_server() as server:
+        given = {"base_url": server.base_url, "requests_per_minute": 1e6, "max_retries": 2, "timeout": 0.5}
+        version = make_version(kind="openai", model="judge-1", prompt="{{ transcript }}", parameters=given)
+        run = scoring.work(run=scoring.start(version=version, frame={}))
+        prompts = Counter(str(body["messages"][0]["content"]) for body in server.asked)
+    assert (run.state, run.total, run.done, run.failed) == ("done", 9, 9, 4)
+    assert {word: sum(n for prompt, n in prompts.items() if word in prompt) for word in asked} == asked
+    states = dict(Prediction.objects.values_list("conversation__external_id", "status"))
+    ok = dict.fromkeys(("fine", "SLOW", "CUT", "LATER", "BROKEN"), "ok")
+    assert states == ok | {"REFUSE": "refused", "PROSE": "unparsable", "PLAIN": "unparsable", "LIST": "unparsable"}
+    assert sum(PredictionRollup.objects.values_list("count", flat=True)) == 9
+
+
+@pytest.mark.parametrize("trouble", ["SLOW", "CUT", "LATER", "BROKEN"])
+def test_a_run_that_a_failure_stopped_goes_on_where_it_was(trouble: str) -> None:
+    for text in ("fine", trouble, "fine too"):
+        make_conversation(text, texts=(text,))
+    with judge_server() as server:
+        given = {"base_url": server.base_url, "requests_per_minute": 1e6, "max_retries": 0, "timeout": 0.3}
+        version = make_version(kind="openai", model="judge-1", prompt="{{ transcript }}", parameters=given)
+        run = scoring.work(run=scoring.start(version=version, frame={}))
+        assert (run.state, run.done) == ("failed", 1) and "does not answer" in run.error
+        assert scoring.work_waiting() is None  # not by itself: somebody resumes it
+        scoring.resume(run=run)
+        assert scoring.work_waiting() == run.id
+        assert len(server.asked) == 4
+    run.refresh_from_db()
+    assert (run.state, run.done, Prediction.objects.filter(status="ok").count()) == ("done", 3, 3)
+    assert sum(PredictionRollup.objects.values_list("count", flat=True)) == 3
 
 
 def priced(server: object, **more: object) -> ClassifierVersion:

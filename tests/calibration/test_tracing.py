@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -223,28 +224,26 @@ def test_a_request_that_cannot_be_worked_off_fails_alone_and_can_be_tried_again(
     client: Client, secret: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tracing, "INLINE", 0)
-    for number in (1, 2):
-        body = otlp_json(
-            {"id": number, "trace": number, "attributes": {"session.id": f"s{number}", "input.value": "Hi"}}
-        )
-        post(client, body, secret=secret, content_type=otlp.JSON)
+    for together in ((1, 3), (2,)):
+        spans = [{"id": n, "trace": n, "attributes": {"session.id": f"s{n}", "input.value": "Hi"}} for n in together]
+        post(client, otlp_json(*spans), secret=secret, content_type=otlp.JSON)
     real = tracing.sessions._rebuild
 
-    def fails(key: str) -> None:
-        if key == "shop:s1":
+    def fails(keys: Sequence[str]) -> None:
+        if "shop:s1" in keys:
             raise DataError("too long")
-        real(key)
+        real(keys)
 
     with monkeypatch.context() as patch:
         patch.setattr(tracing.sessions, "_rebuild", fails)
         tracing.work_pending()
     failed = TraceBatch.objects.get(state=TraceBatch.State.FAILED)
     assert failed.error == "shop:s1: too long" and bytes(failed.body)
-    assert [row[0] for row in stored()] == ["shop:s2"]
+    assert [row[0] for row in stored()] == ["shop:s2", "shop:s3"]
     told = StringIO()
     call_command("conversations", "--from-traces", "--since", "2026-01-01", "--retry", stdout=told)
-    assert told.getvalue().splitlines() == ["1 failed requests taken once more", "2 conversations built"]
-    assert [row[0] for row in stored()] == ["shop:s1", "shop:s2"]
+    assert told.getvalue().splitlines() == ["1 failed requests taken once more", "3 conversations built"]
+    assert [row[0] for row in stored()] == ["shop:s1", "shop:s2", "shop:s3"]
 
 
 def test_what_no_database_keeps_is_cleaned_and_nothing_else_is_lost(client: Client, secret: str) -> None:
