@@ -41,6 +41,7 @@ class GateSerializer(serializers.Serializer[Any]):
     dataset = serializers.CharField(help_text="gold@3")
     candidate = serializers.CharField(help_text="judge@2026-03")
     baseline = serializers.CharField(required=False, default="", allow_blank=True)
+    scenario = serializers.CharField(required=False, default="", allow_blank=True, help_text="a simulated run")
 
 
 class GateRunSerializer(serializers.ModelSerializer[GateRun]):

@@ -13,7 +13,16 @@ from django.db import transaction
 
 from calibration import slices
 from calibration.classifiers import version_named
-from calibration.evidence import comparing, gate_limits, measuring, pairing, policies, reports, sentences
+from calibration.evidence import (
+    comparing,
+    gate_limits,
+    gate_scenarios,
+    measuring,
+    pairing,
+    policies,
+    reports,
+    sentences,
+)
 from calibration.evidence.cells import Cell, Sample
 from calibration.evidence.comparing import joint_table
 from calibration.evidence.policies import NoWorse, Policy, Rule
@@ -52,8 +61,19 @@ class Check:
         return {name: getattr(self, name) for name in self.__slots__} | {"passed": self.holds, "outcome": outcome}
 
 
-def run(*, policy: str, dataset: str, candidate: str, baseline: str = "", by_whom: User | None = None) -> GateRun:
-    """Hold a candidate against a policy and keep what came of it. Raises Refused for input that cannot be used."""
+def run(
+    *,
+    policy: str,
+    dataset: str,
+    candidate: str,
+    baseline: str = "",
+    scenario: str = "",
+    by_whom: User | None = None,
+) -> GateRun:
+    """Hold a candidate against a policy and keep what came of it. Raises Refused for input that cannot be used.
+
+    `scenario` names a simulated run: conversations of this source, or whose attribute `scenario` it is.
+    """
     gold = references.dataset_version(dataset)
     version = version_named(candidate)
     other = version_named(baseline) if baseline else None
@@ -61,6 +81,13 @@ def run(*, policy: str, dataset: str, candidate: str, baseline: str = "", by_who
     asked = policies.read(policy, statistic=gold.dataset.signal.trust_statistic)
     if asked.no_worse is not None and other is None:
         raise Refused("no_baseline", "the policy compares with a baseline: name one", field="baseline")
+    if bool(scenario) != (asked.scenario is not None):
+        why = (
+            "the policy asks for a scenario: name its run"
+            if asked.scenario
+            else "the policy asks nothing of a scenario"
+        )
+        raise Refused("no_scenario", why, field="scenario")
     checks = [*_bars(asked, gold, version), *_missing(asked, gold, version)]
     checks += [
         Check(one.name, one.slice or {}, one.statistic, one.asked, one.value, None, one.holds, one.reason)
@@ -69,8 +96,10 @@ def run(*, policy: str, dataset: str, candidate: str, baseline: str = "", by_who
     if asked.no_worse is not None and other is not None:
         pairing.check_comparable(gold, other)
         checks += _no_worse(asked.no_worse, gold, version, other)
+    if asked.scenario is not None:
+        checks += [Check(**found) for found in gate_scenarios.checks(asked.scenario, gold, version, scenario)]
     _judge(checks)
-    document = _document(asked, gold, version, other, checks)
+    document = _document(asked, gold, version, other, checks) | ({"scenario": scenario} if scenario else {})
     with transaction.atomic():
         decided = GateRun.objects.create(
             policy=policy,

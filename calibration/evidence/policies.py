@@ -26,12 +26,13 @@ SCHEMA: dict[str, Any] = {
     "max_seconds": "amount",
     "max_cost": "amount",
     "on_unproven": "outcome",
+    "scenario": {"value": str, "at_least": "number", "by": "names", "min_n": "count"},
 }
 RULE: dict[str, Any] = {
     "slice": "slice", "by": "names", "statistic": "statistic", "at_least": "number", "min_n": "count",
 }  # fmt: skip
 OUTCOMES = ("fail", "pass")
-LIMITS = ("max_missing", "worst_slice", "max_wer", "max_seconds", "max_cost")
+LIMITS = ("max_missing", "worst_slice", "max_wer", "max_seconds", "max_cost", "scenario")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,17 @@ class WorstSlice:
 
 
 @dataclass(frozen=True, slots=True)
+class Scenario:
+    """Of a simulated run, the share of conversations in which the candidate says `value` must reach a bar with its whole
+    interval: in the run, and in every slice by each of `by`, such as persona."""
+
+    value: str
+    at_least: float
+    by: tuple[str, ...] = ()
+    min_n: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """What a candidate must pass. `text` is the policy as it was given."""
 
@@ -76,6 +88,7 @@ class Policy:
     max_wer: float | None = None
     max_seconds: float | None = None
     max_cost: float | None = None
+    scenario: Scenario | None = None
     lenient: bool = False
     name: str = ""
 
@@ -111,6 +124,10 @@ def read(text: str, *, statistic: str = "kappa") -> Policy:
         empty = RowError(1, "rules", "is empty: a policy that asks for nothing lets everything pass")
         raise Refused("bad_policy", "the policy cannot be used", errors=[empty])
     least = given.get("min_n", 0)
+    asked = given.get("scenario")
+    if asked is not None and not {"value", "at_least"} <= set(asked):
+        empty = RowError(None, "scenario", "needs a value and at_least, such as {value: resolved, at_least: 0.8}")
+        raise Refused("bad_policy", "the policy cannot be used", errors=[empty])
     return Policy(
         text,
         tuple(replace(rule, min_n=rule.min_n or least) for rule in rules),
@@ -120,6 +137,8 @@ def read(text: str, *, statistic: str = "kappa") -> Policy:
         max_wer=given.get("max_wer"),
         max_seconds=given.get("max_seconds"),
         max_cost=given.get("max_cost"),
+        scenario=asked
+        and Scenario(asked["value"], asked["at_least"], tuple(asked.get("by", ())), asked.get("min_n", 0)),
         lenient=given.get("on_unproven") == "pass",
         name=given.get("name", ""),
     )

@@ -172,7 +172,7 @@ def settle(request: HttpRequest, slug: str) -> HttpResponse:
 @role_required("engineer")
 def gate_list(request: HttpRequest) -> HttpResponse:
     """Gates so far, and a form to run one."""
-    form = {name: request.POST.get(name, "") for name in ("policy", "dataset", "candidate", "baseline")}
+    form = {name: request.POST.get(name, "") for name in ("policy", "dataset", "candidate", "baseline", "scenario")}
     context: dict[str, Any] = {"form": form if form["policy"] else form | {"policy": EXAMPLE}}
     if request.method == "POST":
         try:

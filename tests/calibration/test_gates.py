@@ -19,11 +19,11 @@ from django.test import Client
 from junitparser import JUnitXml
 
 from calibration.evidence import gates, policies
-from calibration.models import GateRun, Prediction, Transcription
+from calibration.models import ClassifierVersion, GateRun, Prediction, Transcription
 from labeling import tokens
 from labeling.errors import Refused
 from labeling.models import Conversation
-from tests.make import make_gold, make_signal, make_user, make_version
+from tests.make import make_conversation, make_gold, make_said, make_signal, make_user, make_version
 
 pytestmark = pytest.mark.django_db
 VALUES = ("negative", "neutral", "positive")
@@ -274,3 +274,82 @@ def test_pages(client: Client) -> None:
 
 def _said(truth: str, accuracy: float, rng: random.Random) -> str:
     return truth if rng.random() < accuracy else rng.choice([value for value in VALUES if value != truth])
+
+
+def scenario(right: float, *, run: str = "run-7", count: int = 120) -> None:
+    """A simulated run of two personas: all end positive for ada, `right` of them for bob; the judge tells which."""
+    version, rng = ClassifierVersion.objects.get(version="good"), random.Random(9)
+    homes = [
+        make_conversation(
+            f"{run}-{number}", source="simulation", attributes={"scenario": run}, customer=("ada", "bob")[number % 2]
+        )
+        for number in range(count)
+    ]
+    for home in homes:
+        ended = "positive" if home.customer == "ada" or rng.random() < right else "negative"
+        make_said(version, home, ended).save()
+
+
+SCENARIO = "rules: [{at_least: 0.6}]\nscenario: {value: positive, at_least: 0.8, by: [persona]}\n"
+
+
+def test_a_scenario_is_gated_by_persona(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scenario(1.0)
+    assert run(tmp_path, SCENARIO, scenario="run-7") == 0
+    document = GateRun.objects.latest("id").document
+    shares = {
+        check["slice"].get("persona", "all"): check for check in document["checks"] if check["statistic"] == "share"
+    }
+    assert set(shares) == {"all", "ada", "bob"} and shares["all"]["value"]["value"] == 1.0
+    assert document["scenario"] == "run-7"
+    scenario(0.4, run="run-8")
+    assert run(tmp_path, SCENARIO, scenario="run-8") == 1
+    told = {check["slice"].get("persona"): check for check in GateRun.objects.latest("id").document["checks"]}
+    assert told["ada"]["passed"] and told["bob"]["outcome"] == "failed"
+    assert "share of positive on bob" in capsys.readouterr().out
+
+
+def test_few_conversations_are_not_enough_evidence(tmp_path: Path) -> None:
+    scenario(1.0, count=16)
+    assert run(tmp_path, SCENARIO, scenario="run-7") == 1
+    assert GateRun.objects.latest("id").document["outcome"] == "not enough evidence"
+
+
+def test_a_conversation_without_an_answer_did_not_end_well(tmp_path: Path) -> None:
+    scenario(1.0)
+    Prediction.objects.filter(conversation__source="simulation", conversation__customer="bob").update(
+        status="error", value=None
+    )
+    assert run(tmp_path, SCENARIO, scenario="run-7") == 1
+    reasons = {c["slice"].get("persona"): c["reason"] for c in GateRun.objects.latest("id").document["checks"]}
+    assert reasons["bob"] == "the whole interval is below the bar; 60 without an answer"
+
+
+def test_an_untrusted_judge_fails_whatever_it_says_of_a_scenario(tmp_path: Path) -> None:
+    scenario(1.0)
+    bad = ClassifierVersion.objects.get(version="bad")
+    for home in Conversation.objects.filter(source="simulation"):
+        make_said(bad, home, "positive").save()
+    policy = "scenario: {value: positive, at_least: 0.5}\n"
+    assert run(tmp_path, policy, "judge@good", scenario="run-7") == 0
+    assert run(tmp_path, policy, "judge@bad", scenario="run-7") == 1
+    failed = [c["name"] for c in GateRun.objects.latest("id").document["checks"] if not c["passed"]]
+    assert failed == ["the judge of the scenario is trusted on the gold"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "name", "why"),
+    [
+        (SCENARIO, "", "name its run"),
+        ("at_least: 0.6\n", "run-7", "asks nothing of a scenario"),
+        (SCENARIO, "run-9", "no conversation is of the scenario 'run-9'"),
+        (SCENARIO.replace("positive", "glad"), "run-7", "'glad' is none of negative, neutral, positive"),
+        ("scenario: {value: positive}\n", "run-7", "needs a value and at_least"),
+    ],
+)
+def test_a_scenario_that_cannot_be_gated_is_refused(policy: str, name: str, why: str) -> None:
+    scenario(1.0, count=4)
+    with pytest.raises(Refused) as refused:
+        gates.run(policy=policy, dataset="gold@1", candidate="judge@good", scenario=name)
+    assert why in " ".join([refused.value.message, *(error.message for error in refused.value.errors)])
+    assert not GateRun.objects.exists()

@@ -22,6 +22,9 @@ class Command(VerbCommand):
         parser.add_argument("--dataset", required=True, metavar="D@N")
         parser.add_argument("--candidate", required=True, metavar="C@V")
         parser.add_argument("--baseline", default="", metavar="C@V")
+        parser.add_argument(
+            "--scenario", default="", metavar="RUN", help="a simulated run: its source, or its attribute `scenario`"
+        )
         parser.add_argument("--junit", type=Path, metavar="FILE")
         parser.add_argument("--markdown", type=Path, metavar="FILE")
         parser.add_argument("--record", type=Path, metavar="FILE", help="the signed result, as JSON")
@@ -35,9 +38,8 @@ class Command(VerbCommand):
             policy = Path(options["policy"]).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise Refused("no_policy", f"{options['policy']} cannot be read: {error}", field="policy") from error
-        done = gates.run(
-            policy=policy, dataset=options["dataset"], candidate=options["candidate"], baseline=options["baseline"]
-        )
+        names = ("dataset", "candidate", "baseline", "scenario")
+        done = gates.run(policy=policy, **{name: options[name] for name in names})
         if options["junit"]:
             _write(options["junit"], gates.junit(done.document))
         if options["markdown"]:

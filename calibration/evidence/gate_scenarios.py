@@ -1,0 +1,103 @@
+"""A gate over a simulated run: how often its conversations end as they should, by persona, as the candidate scores them.
+
+Nobody has labelled these conversations, so the candidate's word counts only where it is trusted on the gold: an uncalibrated
+judge fails, whatever it says.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import Any
+
+from django.db.models import Q
+from scipy import stats
+
+from calibration import slices
+from calibration.evidence import reports
+from calibration.evidence.policies import Scenario
+from calibration.models import ClassifierVersion, Prediction
+from calibration.stats.estimate import Estimate
+from calibration.stats.intervals import wilson
+from calibration.stats.verdicts import TRUSTED
+from labeling.errors import Refused
+from labeling.models import WHOLE, Conversation, DatasetVersion, Signal
+
+PERSONA = "persona"
+Place = tuple[tuple[str, str], ...]
+
+
+def checks(asked: Scenario, gold: DatasetVersion, version: ClassifierVersion, scenario: str) -> list[dict[str, Any]]:
+    """What a gate checks of a run, as the fields of its checks. Refused where the run is not there, or where the value is no
+    answer of the signal."""
+    signal = gold.dataset.signal
+    if signal.unit != Signal.Unit.CONVERSATION or signal.scale == Signal.Scale.MULTILABEL:
+        raise Refused("other_signal", "a scenario is gated by one answer for each whole conversation", field="scenario")
+    known = set(signal.categories.values_list("value", flat=True))
+    if asked.value not in known:
+        raise Refused("unknown_value", f"{asked.value!r} is none of {', '.join(sorted(known))}", field="scenario")
+    homes = list(
+        Conversation.objects.filter(Q(source=scenario) | Q(attributes__scenario=scenario))
+        .order_by("id")
+        .values_list("id", "channel", "cohort", "customer", "attributes")
+    )
+    if not homes:
+        raise Refused("unknown_scenario", f"no conversation is of the scenario {scenario!r}", field="scenario")
+    said = dict(
+        Prediction.objects.filter(
+            version=version, turn=WHOLE, status=Prediction.Status.OK, conversation__in=[home[0] for home in homes]
+        ).values_list("conversation_id", "value")
+    )
+    counts: dict[Place, Counter[str]] = defaultdict(Counter)
+    for home, channel, cohort, customer, attributes in homes:
+        about = {**(attributes or {}), "channel": channel, "cohort": cohort, PERSONA: customer}
+        for place in ((), *(((name, str(about.get(name) or "none")),) for name in asked.by)):
+            counts[place]["all"] += 1
+            counts[place]["answered"] += home in said
+            counts[place]["hits"] += said.get(home) == asked.value
+    return [_calibrated(gold, version), *(_share(asked, place, found) for place, found in sorted(counts.items()))]
+
+
+def _calibrated(gold: DatasetVersion, version: ClassifierVersion) -> dict[str, Any]:
+    document = reports.build(dataset_version=gold, classifier=version.classifier, versions=[version], by=())
+    whole = next(row for row in document["rows"] if not row["slice"])
+    bar = document["bar"]
+    holds = whole["verdict"] == TRUSTED
+    return {
+        "name": "the judge of the scenario is trusted on the gold",
+        "slice": {},
+        "statistic": bar["statistic"],
+        "asked": f"≥ {bar['at_least']:g}",
+        "value": whole.get(bar["statistic"]) or Estimate.undefined("no_items").as_dict(),
+        "p": None,
+        "holds": holds,
+        "reason": "" if holds else f"it is {whole['verdict']}: what it says of a scenario counts for nothing",
+    }
+
+
+def _share(asked: Scenario, place: Place, found: Counter[str]) -> dict[str, Any]:
+    """The share of all conversations of a slice; one without an answer is none that ended well."""
+    n, hits, part = found["all"], found["hits"], dict(place)
+    missing = n - found["answered"]
+    share = wilson(hits, n)
+    few = n < asked.min_n
+    low, high = share.low or 0.0, share.high or 0.0
+    p = float(stats.binom.sf(hits - 1, n, asked.at_least)) if asked.at_least < 1 else 1.0
+    holds = not few and low >= asked.at_least
+    reason = ""
+    if few:
+        reason = f"{n} conversations, {asked.min_n} are asked for"
+    elif not holds:
+        reason = "the interval spans the bar" if high >= asked.at_least else "the whole interval is below the bar"
+    if missing:
+        reason = f"{reason}{'; ' if reason else ''}{missing} without an answer"
+    return {
+        "name": f"share of {asked.value} on {slices.words(part, 'the whole scenario')}",
+        "slice": part,
+        "statistic": "share",
+        "asked": f"≥ {asked.at_least:g}",
+        "value": share.as_dict(),
+        "p": p,
+        "holds": holds,
+        "reason": reason,
+        "unproven": not holds and (few or high >= asked.at_least),
+    }
