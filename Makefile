@@ -26,7 +26,7 @@ test: setup-dev
 
 # Public exporters and evaluation clients, unmodified, for tests/test_real_clients.py: they pin other versions than cxlab does.
 clients:
-	@$(PYTHON) -m venv .venv-clients/otel && .venv-clients/otel/bin/pip install --quiet fi-instrumentation-otel==1.1.0 traceai-openai==0.1.10 openinference-instrumentation-openai==0.1.66 opentelemetry-exporter-otlp-proto-http==1.45.2
+	@$(PYTHON) -m venv .venv-clients/otel && .venv-clients/otel/bin/pip install --quiet fi-instrumentation-otel==1.1.0 traceai-openai==0.1.10 traceai-langchain==0.2.0 langchain-openai==1.7.4 openinference-instrumentation-openai==0.1.66 opentelemetry-exporter-otlp-proto-http==1.45.2
 	@$(PYTHON) -m venv .venv-clients/evals && .venv-clients/evals/bin/pip install --quiet ai-evaluation==1.1.0
 
 check: setup-dev
