@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from itertools import combinations
 from typing import Any
@@ -16,12 +16,16 @@ from calibration.stats.estimate import Estimate
 from calibration.stats.intervals import wilson
 from calibration.stats.summary import estimate
 from calibration.stats.tables import ConfusionTable
+from labeling import dawid_skene
 from labeling.adjudication import Scope
+from labeling.dawid_skene import Annotator
 from labeling.models import Signal
 from labeling.values import Scale
 
 FEWEST = 5
 """Periods with fewer units of two labels say nothing worth a point."""
+NEWEST = 2000
+"""Units of which people's accuracies are told, the newest."""
 DAILY = 28
 """Labels of no more than so many days are shown by day, others by week."""
 
@@ -34,6 +38,20 @@ class Together:
     second: str
     same: Estimate
     kappa: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracies:
+    """How often each person is right by Dawid and Skene's model, by name; where it cannot be told, why."""
+
+    people: Sequence[Annotator] = ()
+    units: int = 0
+    reason: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        if self.reason:
+            return {"value": None, "reason": self.reason}
+        return {"units": self.units, "people": [asdict(one) for one in self.people]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +71,7 @@ class Concord:
     signal: Signal
     alpha: Estimate
     pairs: Sequence[Together]
+    accuracies: Accuracies
     period: str
     periods: Sequence[Period]
 
@@ -64,6 +83,7 @@ class Concord:
                 {"people": [one.first, one.second], "same": told(one.same), "kappa": told(one.kappa)}
                 for one in self.pairs
             ],
+            "accuracies": self.accuracies.as_dict(),
             "period": self.period,
             "over_time": [
                 {"start": one.start.isoformat(), "alpha": told(one.alpha), "guideline": one.guideline}
@@ -100,7 +120,7 @@ def _of_signal(signal: Signal, units: Sequence[_Unit]) -> Concord:
     scale = Scale.of(signal)
     shared = [unit for unit in units if len(unit.said) > 1]
     period, periods = _over_time(scale, shared)
-    return Concord(signal, _alpha(scale, shared), _pairs(scale, shared), period, periods)
+    return Concord(signal, _alpha(scale, shared), _pairs(scale, shared), _accuracies(scale, shared), period, periods)
 
 
 def _alpha(scale: Scale, units: Sequence[_Unit]) -> Estimate:
@@ -140,6 +160,19 @@ def _kappa(scale: Scale, pairs: Sequence[tuple[str, str]]) -> Estimate:
     firsts, seconds = [one for one, _ in known], [other for _, other in known]
     table = ConfusionTable.from_pairs(firsts, seconds, len(scale.values), categories=scale.values)
     return estimate("kappa", table)
+
+
+def _accuracies(scale: Scale, units: Sequence[_Unit]) -> Accuracies:
+    """Of the newest units that two people or more have labelled, where an answer is one category."""
+    if scale.kind in ("interval", "multilabel"):
+        return Accuracies(reason="not_for_this_scale")
+    known = set(scale.values)
+    said = [{name: value for name, value in unit.said.items() if value in known} for unit in units[-NEWEST:]]
+    ratings = {place: answers for place, answers in enumerate(said) if len(answers) > 1}
+    if not ratings:
+        return Accuracies(reason="no_pairable_ratings")
+    _, model = dawid_skene.of_ratings(ratings, values=scale.values)
+    return Accuracies(model.accuracies(), len(ratings)) if model.identified else Accuracies(reason=model.reason)
 
 
 def _over_time(scale: Scale, units: Sequence[_Unit]) -> tuple[str, list[Period]]:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 Unit = TypeVar("Unit", bound=Hashable)
 Array = NDArray[np.float64]
@@ -122,14 +123,16 @@ def _em(
     classes = posterior.shape[1]
     prior = (2.0 * np.eye(classes) + 0.5) / classes
     units = int(kept.sum())
+    # One entry a label, at its unit and at what its annotator said: both sums over labels are products with it.
+    places = (given.what, given.who * classes + given.said)
+    heard = sparse.csr_array((np.ones(len(given.what)), places), shape=(len(posterior), people * classes))
     for _ in range(rounds):
-        counts = np.zeros((people, classes, classes))
-        np.add.at(counts.transpose(0, 2, 1), (given.who, given.said), posterior[given.what])
+        counts = (heard.T @ posterior).reshape(people, classes, classes).transpose(0, 2, 1)
         confusion = counts + prior
         confusion /= confusion.sum(axis=2, keepdims=True)
         prevalence = (posterior[kept].sum(axis=0) + 1.0 / classes) / (units + 1.0)
-        logs = np.tile(np.log(prevalence), (len(posterior), 1))
-        np.add.at(logs, given.what, np.log(confusion[given.who, :, given.said]))
+        said = np.log(confusion).transpose(0, 2, 1).reshape(people * classes, classes)
+        logs = np.log(prevalence) + heard @ said
         logs -= logs.max(axis=1, keepdims=True)
         posterior = np.exp(logs)
         posterior /= posterior.sum(axis=1, keepdims=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,7 @@ from calibration.stats.estimate import Estimate
 from calibration.stats.multiplicity import benjamini_hochberg
 from calibration.stats.strata import Strata
 from calibration.stats.tables import ConfusionTable
-from calibration.stats.verdicts import Verdict
+from calibration.stats.verdicts import Pooled, Verdict
 from labeling.values import Scale
 
 NOT_CATEGORICAL = "interval_scale"
@@ -274,6 +275,18 @@ def _estimate_verdicts(
             slices=len(enough) if key else 1,
         )
         for key, one in found.items()
+    }
+
+
+def pooled(measured: Sequence[Measured], statistic: str) -> dict[Slice, Pooled]:
+    """Each slice's value drawn towards the mean of its kind: those of the same names, so that no unit counts twice."""
+    kinds: dict[tuple[str, ...], list[Measured]] = defaultdict(list)
+    for one in measured:
+        kinds[tuple(name for name, _ in one.slice)].append(one)
+    return {
+        one.slice: drawn
+        for kind in kinds.values()
+        for one, drawn in zip(kind, verdicts.pool([other.estimates[statistic] for other in kind]), strict=True)
     }
 
 

@@ -91,12 +91,13 @@ def as_csv(document: dict[str, Any]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     fixed = ["dataset", "sha256", "classifier", "version", *document["by"], "n", "effective_n", "missing_predictions"]
-    writer.writerow([*fixed, *columns, "verdict", "reason", "labels_needed"])
+    writer.writerow([*fixed, *columns, "pooled", "pooled_weight", "verdict", "reason", "labels_needed"])
     for row in document["rows"]:
         head = [document["dataset"], document["sha256"], document["classifier"], row["version"]]
         slices = [row["slice"].get(name, "") for name in document["by"]]
         values = [row[name].get(part, "") for name in names for part in ("value", "low", "high", "reason")]
-        tail = [row["verdict"], row["reason"], row["labels_needed"]]
+        drawn = row.get("pooled") or {}  # reports kept by earlier methods have none
+        tail = [drawn.get("value"), drawn.get("weight"), row["verdict"], row["reason"], row["labels_needed"]]
         cells = [*head, *slices, row["n"], row["effective_n"], row["missing_predictions"], *values, *tail]
         writer.writerow([_safe(cell) for cell in cells])
     return out.getvalue()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any, Protocol, TypeVar
 
@@ -26,7 +26,7 @@ from labeling.errors import NotFound
 from labeling.models import DatasetVersion
 from labeling.values import Scale
 
-METHOD = 2
+METHOD = 3
 """The version of the methods: another number means that the same input may give another report."""
 
 STATISTICS = ("accuracy", "kappa", "weighted_kappa", "alpha", "ac1")
@@ -190,8 +190,11 @@ def _measured(given: Input, version: ClassifierVersion, pairs: Pairs) -> list[Me
 def _rows(
     given: Input, version: ClassifierVersion, pairs: Pairs, people: dict[Slice, tuple[Estimate, int]]
 ) -> list[dict[str, Any]]:
-    missing = _missing(given, pairs)
-    return [_row(given, version, one, people, missing[one.slice]) for one in _measured(given, version, pairs)]
+    missing, measured = _missing(given, pairs), _measured(given, version, pairs)
+    drawn = measuring.pooled(measured, given.bar.statistic)
+    return [
+        _row(given, version, one, people, missing[one.slice]) | {"pooled": asdict(drawn[one.slice])} for one in measured
+    ]
 
 
 def _missing(given: Input, pairs: Pairs) -> dict[Slice, int]:

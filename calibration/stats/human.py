@@ -353,21 +353,6 @@ def ceiling(between_people: Estimate) -> Estimate:
     )
 
 
-def pairwise_tables(codes: ArrayLike, categories: Sequence[str]) -> dict[tuple[int, int], ConfusionTable]:
-    """A table for every two raters who share an item, from a matrix raters x items of codes with -1 for missing."""
-    matrix = np.asarray(codes)
-    if matrix.ndim != 2 or not np.issubdtype(matrix.dtype, np.integer):
-        raise StatisticsError("codes must be a matrix of raters x items of whole numbers")
-    tables = {}
-    for first in range(len(matrix)):
-        for second in range(first + 1, len(matrix)):
-            both = (matrix[first] >= 0) & (matrix[second] >= 0)
-            if both.any():
-                pairs = (matrix[first][both], matrix[second][both])
-                tables[first, second] = ConfusionTable.from_pairs(*pairs, len(categories), categories=categories)
-    return tables
-
-
 def retest(first: ArrayLike, second: ArrayLike, categories: Sequence[str], confidence: float = 0.95) -> Estimate:
     """Kappa of one person's codes with the same person's codes of the same items at another time."""
     table = ConfusionTable.from_pairs(first, second, len(categories), categories=categories)

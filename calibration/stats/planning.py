@@ -6,14 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from calibration.stats import intervals
-from calibration.stats.agreement import Measure, Parts
+from calibration.stats.agreement import Parts
 from calibration.stats.estimate import Estimate, StatisticsError
 from calibration.stats.intervals import Stack
 from calibration.stats.summary import measure
-from calibration.stats.tables import Array, ConfusionTable, StratifiedTable
+from calibration.stats.tables import ConfusionTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +27,6 @@ class Plan:
     labels: int
     effective_n: float
     reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DesignEffects:
-    """Labels needed relative to simple random sampling, below 1 a saving, for three ways to share them out."""
-
-    proportional: float
-    neyman: float
-    equal: float
 
 
 def _check_half_width(half_width: float) -> float:
@@ -88,38 +77,3 @@ def labels_from_estimate(found: Estimate, half_width: float) -> Plan:
     z = intervals.normal_quantile(found.confidence)
     total = max(math.ceil(found.n * (z * found.standard_error / half_width) ** 2), 2)
     return Plan(total, max(total - found.n, 0), half_width, found.n, effective)
-
-
-def stratum_spreads(chosen: Measure, table: StratifiedTable) -> Array:
-    """Standard deviation of the influence within each stratum: what a Neyman allocation weighs a stratum by.
-
-    A stratum with fewer than two labels, or without any variation yet, takes the pooled value.
-    """
-    pooled = table.table
-    parts = chosen(pooled.shares, np.asarray(float(pooled.total)))
-    common = math.sqrt(max(float((pooled.shares * parts.influence**2).sum()), 0.0))
-    spreads = []
-    for stratum in table.strata:
-        n, size = stratum.table.n, stratum.table.total
-        mean = float((n * parts.influence).sum()) / max(size, 1)
-        square = float((n * (parts.influence - mean) ** 2).sum()) / max(size - 1, 1)
-        spreads.append(math.sqrt(square) if square > 0 else common)
-    return np.array(spreads)
-
-
-def design_effects(chosen: Measure, table: StratifiedTable) -> DesignEffects:
-    """What proportional, Neyman and equal allocation over these strata would need, relative to no strata at all."""
-    populations = np.array([stratum.population for stratum in table.strata], dtype=np.float64)
-    share = populations / populations.sum()
-    spreads = stratum_spreads(chosen, table)
-    pooled = table.table
-    parts = chosen(pooled.shares, np.asarray(float(pooled.total)))
-    even = float((pooled.shares * parts.influence**2).sum())
-    if even <= 0:
-        return DesignEffects(1.0, 1.0, 1.0)
-    within = share * spreads
-    return DesignEffects(
-        proportional=float(share @ spreads**2) / even,
-        neyman=float(within.sum()) ** 2 / even,
-        equal=float(len(share) * (within @ within)) / even,
-    )

@@ -12,7 +12,9 @@ from django.views.decorators.http import require_safe
 from calibration import concord
 from calibration.annotators import told
 from calibration.concord import Concord
+from calibration.stats.intervals import normal_quantile
 from labeling import access, adjudication
+from labeling.dawid_skene import Annotator
 from labeling.models import Conversation
 
 LISTED = 200
@@ -54,6 +56,15 @@ def _section(one: Concord, found: list[adjudication.Mixed]) -> dict[str, Any]:
         "rows": rows,
         "alpha": told(one.alpha),
         "pairs": [{"one": pair, "same": told(pair.same), "kappa": told(pair.kappa)} for pair in one.pairs],
+        "accuracies": one.accuracies,
+        "people": [{"one": person, "limits": _limits(person)} for person in one.accuracies.people],
         "period": one.period,
         "periods": [{"one": period, "alpha": told(period.alpha)} for period in one.periods],
     }
+
+
+def _limits(person: Annotator) -> dict[str, float]:
+    """Value and large-sample limits of an accuracy, as the pages' glyphs take them."""
+    reach = normal_quantile(0.95) * person.standard_error
+    value = person.accuracy
+    return {"value": value, "low": max(value - reach, 0.0), "high": min(value + reach, 1.0)}

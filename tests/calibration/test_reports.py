@@ -17,7 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from scipy import stats
 
 from calibration.errors import NotComparable
-from calibration.evidence import comparing, pairing, planning, reports
+from calibration.evidence import comparing, pairing, planning, presenting, printing, reports
 from calibration.models import AgreementReport, ClassifierVersion, Prediction
 from labeling.models import DatasetVersion, GoldRow, Signal
 from tests.make import make_gold, make_signal, make_user, make_version
@@ -112,6 +112,35 @@ def test_two_dimensions_give_each_alone_and_their_crossing() -> None:
         ("chat", "smb"), ("chat", "trial"), ("voice", "smb"), ("voice", "trial"),
     ]  # fmt: skip
     assert row_of(document, channel="chat", cohort="smb")["n"] == 9
+
+
+def test_a_thin_slice_has_its_pooled_value_beside_its_own() -> None:
+    version = make_version(make_signal())
+    sizes = {"chat": (300, 0.95), "email": (300, 0.6), "voice": (12, 0.2)}
+    rows = [
+        row
+        for seed, (channel, (n, accuracy)) in enumerate(sizes.items())
+        for row in rows_for(version, n, accuracy, seed=seed, channel=channel)
+    ]
+    document = built(make_gold(version.classifier.signal, rows), "channel")
+    thin, others = row_of(document, channel="voice"), [row_of(document, channel=name) for name in ("chat", "email")]
+    assert thin["reason"] == "too_few_items"
+    raw, drawn = thin["kappa"]["value"], thin["pooled"]
+
+    def drawn_to(row: dict[str, Any]) -> float:
+        value, weight = row["pooled"]["value"], row["pooled"]["weight"]
+        return float((value - weight * row["kappa"]["value"]) / (1 - weight))
+
+    mean = drawn_to(thin)
+    assert [drawn_to(row) for row in others] == pytest.approx([mean, mean])
+    assert raw < drawn["value"] < mean and 0 < drawn["weight"] < min(row["pooled"]["weight"] for row in others)
+    assert row_of(document)["pooled"] == {"value": row_of(document)["kappa"]["value"], "weight": 1.0}
+    shown = presenting.page(document, version=version.version, address="/", query={})
+    assert [bool(row["pooled"]) for row in shown["forest"]] == [False, False, False, True]
+    (line,) = [line for line in printing.as_csv(document).splitlines() if ",voice," in line]
+    assert f",{drawn['value']},{drawn['weight']},unproven,too_few_items," in line
+    old = [{name: value for name, value in row.items() if name != "pooled"} for row in document["rows"]]
+    assert ",,,unproven,too_few_items," in printing.as_csv(document | {"rows": old})
 
 
 def test_weights_turn_an_uneven_sample_into_the_population() -> None:

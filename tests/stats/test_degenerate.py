@@ -82,7 +82,6 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "negative ratio values": lambda: human.human_alpha([[1, 2]], level="ratio", values=[-1.0, 1.0]),
     "vote for no category": lambda: human.count_matrix([{"x": 1}], ["a", "b"]),
     "infinite moments": lambda: human.alpha_of_moments([2.0], [INF], [1.0], 1.0),
-    "codes of raters that are no matrix": lambda: human.pairwise_tables([0, 1], ["a", "b"]),
     "margin below zero": lambda: paired.non_inferiority("kappa", PairedTable.from_counts([[[1]]]), -0.1),
     "negative discordant items": lambda: paired.mcnemar(-1, 2),
     "p value above 1": lambda: multiplicity.holm([0.5, 1.5]),

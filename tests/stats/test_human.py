@@ -141,13 +141,6 @@ def test_the_ceiling_is_the_root() -> None:
     assert human.ceiling(Estimate.undefined("no_items")).reason == "no_items"
 
 
-def test_pairs_of_raters_share_what_both_rated() -> None:
-    codes = np.array([[0, 1, 1, -1], [0, 1, 0, -1], [-1, -1, -1, 1]])
-    tables = human.pairwise_tables(codes, ["no", "yes"])
-    assert list(tables) == [(0, 1)]
-    assert tables[0, 1].n.tolist() == [[1, 0], [1, 1]]
-
-
 def test_retest_is_kappa_with_oneself() -> None:
     assert human.retest([0, 1, 0, 1], [0, 1, 0, 1], ["a", "b"]).value == 1.0
     assert human.retest([0, 1, 0, 1], [0, 0, 1, 1], ["a", "b"]).value == 0.0

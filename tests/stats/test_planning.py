@@ -8,7 +8,7 @@ import pytest
 from calibration.stats import planning
 from calibration.stats.estimate import Estimate
 from calibration.stats.summary import estimate, measure
-from calibration.stats.tables import ConfusionTable, StratifiedTable, Stratum
+from calibration.stats.tables import ConfusionTable
 
 KAPPA = measure("kappa", 2)
 EVEN = ConfusionTable.from_counts([[40, 10], [10, 40]])
@@ -62,27 +62,3 @@ def test_a_plan_from_any_estimate() -> None:
     assert plan.total == pytest.approx(table_plan.total, rel=0.02)
     assert planning.labels_from_estimate(Estimate(0.5, n=9), 0.05).reason == "zero_variance"
     assert planning.labels_from_estimate(Estimate.undefined("no_items"), 0.05).reason == "no_items"
-
-
-STRATA = StratifiedTable(
-    (
-        Stratum(8000, ConfusionTable.from_counts([[48, 2], [2, 48]]), "easy"),
-        Stratum(2000, ConfusionTable.from_counts([[30, 20], [20, 30]]), "hard"),
-    )
-)
-
-
-def test_what_strata_save() -> None:
-    effects = planning.design_effects(KAPPA, STRATA)
-    assert effects.neyman < effects.proportional < 1.0 < effects.equal * 2
-    flat = StratifiedTable((Stratum(500, EVEN), Stratum(500, EVEN)))
-    same = planning.design_effects(KAPPA, flat)
-    assert same.neyman == pytest.approx(same.proportional) == pytest.approx(same.equal)
-    assert same.proportional == pytest.approx(1.0, rel=0.02)
-
-
-def test_strata_without_variation_take_the_pooled_spread() -> None:
-    perfect = ConfusionTable.from_counts([[20, 0], [0, 20]])
-    assert planning.design_effects(KAPPA, StratifiedTable((Stratum(90, perfect),))).neyman == 1.0
-    mixed = StratifiedTable((Stratum(900, EVEN), Stratum(90, ConfusionTable.from_counts([[1, 0], [0, 0]]))))
-    assert planning.stratum_spreads(KAPPA, mixed)[1] > 0
