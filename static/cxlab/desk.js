@@ -411,7 +411,7 @@
     if (typing(node)) { if (node === view.number && key === "Enter") does(next); else if (node === view.number && arrow && views.length > 1) step(); return; }
     if (["BUTTON", "A", "SUMMARY"].includes(node.tagName) && (key === "Enter" || key === " ")) return;
     if ((node.type === "range" || node.name === "sure") && key !== "Enter") return;
-    const name = Object.keys(keys).find((one) => keys[one] === key);
+    const name = Object.keys(keys).find((one) => keys[one] === key) || { ArrowRight: "skip" }[key];  // → skips too, unless it does something else
     if (event.repeat && !["next_turn", "previous_turn"].includes(name)) return;
     if (key === "Enter") return does(next);
     if (!current) { if (ALWAYS.includes(name) || (name === "undo" && ended)) does(DO[name]); return; }  // nobody answers an item they have not seen

@@ -32,6 +32,7 @@ def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     opened = context.new_page()
     opened.set_default_timeout(10_000)
+    opened.set_default_navigation_timeout(40_000)  # the first page of a run waits for all that the server imports
     errors: list[str] = []
     opened.on("pageerror", lambda error: errors.append(str(error)))
     yield opened

@@ -117,6 +117,7 @@ def test_nothing_that_is_shown_is_executed(page: Page, live_server: Any) -> None
     sign_in(page, live_server, "/label/mood/")
     page.wait_for_selector("#turns li")
     assert BAD in page.inner_text("#turns") or BAD in page.evaluate("document.querySelector('#turns').textContent")
+    assert page.locator("#turns .text:not([dir=auto])").count() == 0  # each turn runs its own way
     page.keyboard.press("h")
     page.keyboard.press("?")
     page.keyboard.press("Escape")

@@ -180,6 +180,29 @@ def test_a_key_that_is_taken_is_refused_and_the_usual_keys_come_back(page: Page,
     assert ann.keymap == {}
 
 
+def test_the_arrow_to_the_right_skips_unless_it_is_given_something_else(
+    page: Page, live_server: Any, ann: User
+) -> None:
+    at_desk(page, live_server, make_queue(signals=[make_signal("mood")], items=3, members=[ann]))
+    before = assignment(page)
+    page.focus("#questions input >> nth=0")  # where it would choose the next answer
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector("#skip-reasons[open]")
+    page.keyboard.press("1")
+    page.wait_for_function("b => document.getElementById('desk').dataset.assignment !== b", arg=before)
+    settled(page)
+    assert list(Submission.objects.values_list("kind", "reason")) == [("skip", "Not my language")]
+    page.wait_for_selector("#desk[data-assignment]")
+    page.keyboard.press("?")
+    page.click("[aria-label='Change the key for: next turn']")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector("#sheet-state >> text=Saved.")
+    page.keyboard.press("Escape")
+    page.keyboard.press("ArrowRight")
+    assert not page.locator("dialog[open]").count()
+    assert page.locator("#turns li.cursor").count() == 1
+
+
 def test_of_many_answers_the_last_ones_come_first_and_typing_narrows(page: Page, live_server: Any, ann: User) -> None:
     signal = make_signal("intent", scale="nominal", values=("cancel",))
     Category.objects.filter(signal=signal).update(key="")
