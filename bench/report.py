@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from django.core.cache import cache
@@ -25,7 +27,7 @@ BY = ("channel", "cohort")
 
 
 def run() -> list[Measure]:
-    with _database():
+    with bench_database():
         dataset_version, version = _fill(PAIRS)
         rows = _rows(dataset_version)
         ours = {"dataset_version": dataset_version, "classifier": version.classifier, "by": BY}
@@ -50,16 +52,18 @@ def run() -> list[Measure]:
 
 
 @contextmanager
-def _database() -> Iterator[None]:
-    """An empty database beside the real one."""
-    real = connection.settings_dict["NAME"]
+def bench_database() -> Iterator[None]:
+    """An empty database beside the real one; SQLite's is a file, as a real one is."""
+    real, settings = connection.settings_dict["NAME"], connection.settings_dict["TEST"]
     setup_test_environment()
-    connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
-    try:
-        yield
-    finally:
-        connection.creation.destroy_test_db(real, verbosity=0)
-        teardown_test_environment()
+    with TemporaryDirectory() as folder:
+        settings["NAME"] = str(Path(folder) / "bench.sqlite3") if connection.vendor == "sqlite" else settings["NAME"]
+        connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
+        try:
+            yield
+        finally:
+            connection.creation.destroy_test_db(real, verbosity=0)
+            teardown_test_environment()
 
 
 def _fill(n: int) -> tuple[DatasetVersion, ClassifierVersion]:

@@ -6,12 +6,14 @@ corrected by the labels of its own period, or, where those are too few, of the w
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from django.db.models import Count, Q
+from django.core.cache import cache
+from django.db.models import Count, Max, Q, Sum
 from django.db.models.functions import TruncDate
 
 from calibration import slices, streams, volumes
@@ -25,7 +27,7 @@ from calibration.stats.intervals import wilson
 from calibration.stats.trends import LEAST_LABELS
 from calibration.volumes import Volume
 from labeling.errors import Refused
-from labeling.models import Signal
+from labeling.models import Label, Ruling, Signal
 
 PERIODS = ("day", "week", "month")
 LOOK_BACK = timedelta(weeks=8)
@@ -53,6 +55,26 @@ def read(
         raise Refused("other_signal", f"{chosen.slug} does not score {signal.slug}", field="classifier")
     versions = {version.id: version for version in volumes.versions_of(chosen)}
     everything = volumes.read(versions.values(), by=volumes.CORE, since=since, until=until)
+    asked = [chart, list(by), period, since, until, everything]
+    key = _cache_key(signal, chosen, asked, versions, {row.version for row in everything})
+    document: dict[str, Any] | None = cache.get(key)
+    if document is None:
+        document = _document(signal, chosen, chart, versions, everything, by, period, since, until)
+        cache.set(key, document, timeout=None)
+    return document
+
+
+def _document(
+    signal: Signal,
+    chosen: Classifier,
+    chart: Measure | None,
+    versions: Mapping[int, ClassifierVersion],
+    everything: Sequence[Volume],
+    by: Sequence[str],
+    period: str,
+    since: date | None,
+    until: date | None,
+) -> dict[str, Any]:
     serving = {day: volumes.in_service(rows) for day, rows in volumes.by_day(everything).items()}
     rows = [row for row in everything if row.version == serving[row.day]]
     labelled = _labelled(signal, versions, serving)
@@ -75,6 +97,31 @@ def read(
         "failures": gaps.failures(rows),
         "outcomes": _outcomes(period, since, until) if rows else [],
     }
+
+
+def _cache_key(
+    signal: Signal,
+    chosen: Classifier,
+    asked: Sequence[Any],
+    versions: Mapping[int, ClassifierVersion],
+    heard: Iterable[int],
+) -> str:
+    """Where a trend is kept: under all that it is made of, volumes themselves, the rest by number and newest change.
+
+    `heard` are the versions that said something in that time.
+    """
+    labels, rulings = (
+        model._default_manager.filter(signal=signal).aggregate(
+            n=Count("id"), gone=Count("superseded_at"), newest=Max("id"), changed=Max("superseded_at")
+        )
+        for model in (Label, Ruling)
+    )
+    outcomes = Outcome.objects.aggregate(n=Count("id"), newest=Max("id"), sum=Sum("value"), at=Max("at"))
+    # One step in an index each; grouped, the database would read them all.
+    scored = {one: versions[one].predictions.aggregate(at=Max("stored_at"))["at"] for one in sorted(heard)}
+    names = [(version.version, version.created_at) for version in versions.values()]
+    made_of = repr([signal.slug, chosen.slug, asked, labels, rulings, outcomes, scored, names])
+    return f"trend:{hashlib.sha256(made_of.encode()).hexdigest()}"
 
 
 def _chart(signal: Signal, value: str) -> Measure | None:

@@ -21,7 +21,7 @@ from calibration.moves import attribution, periods, trends
 from calibration.rollups import Changes
 from labeling import tokens
 from labeling.errors import Refused
-from labeling.models import Conversation, Signal
+from labeling.models import Conversation, Label, Signal
 from tests.calibration.worlds import PLACES, START, rows_of
 from tests.make import make_said, make_signal, make_user, make_version, make_weeks
 
@@ -258,7 +258,34 @@ def test_trends_read_no_rows_of_predictions_but_labelled_ones() -> None:
     )
     with CaptureQueriesContext(connection) as many:
         trends.read(signal=signal)
-    assert len(few) == len(many) <= 12
+    assert len(few) == len(many) <= 15
+
+
+def test_a_trend_is_kept_until_anything_behind_it_changes() -> None:
+    signal = two_months()
+    first = trends.read(signal=signal)
+    with CaptureQueriesContext(connection) as again:
+        assert trends.read(signal=signal) == first
+    assert not any("inclusion_probability" in query["sql"] for query in again), "labels are not read again"
+    labels = Label.objects.filter(signal=signal)
+    labels.filter(id=labels.order_by("id")[0].id).update(superseded_at=START)
+    fewer = trends.read(signal=signal)
+    assert _labels(fewer) == _labels(first) - 1
+    labels.filter(superseded_at=None, id=labels.order_by("-id")[0].id).update(superseded_at=START)
+    assert _labels(trends.read(signal=signal)) == _labels(first) - 2
+    Outcome.objects.create(key="0" * 64, kind="csat", value=5, at=START)
+    assert trends.read(signal=signal)["outcomes"] and not fewer["outcomes"]
+    assert trends.read(signal=signal, period="month")["period"] == "month"
+    make_weeks(signal.classifiers.get().versions.get(), [(START, *PLACES[0], None, "neutral")], make_user("ben"))
+    assert _points(trends.read(signal=signal), "n") == _points(first, "n") + 1
+
+
+def _labels(document: dict[str, Any]) -> int:
+    return _points(document, "labels")
+
+
+def _points(document: dict[str, Any], name: str) -> int:
+    return sum(int(point[name]) for point in document["series"][0]["points"])
 
 
 def test_pages(client: Client) -> None:
