@@ -47,9 +47,7 @@ def answered(document: dict[str, Any], asked: str | None) -> tuple[dict[str, Any
 
 
 def comparable(document: dict[str, Any], version: str) -> list[str]:
-    """Versions to compare this one with, the newest first; numbers are not compared item by item."""
-    if document["scale"] == "interval":
-        return []
+    """Versions to compare this one with, the newest first."""
     names = list(dict.fromkeys(row["version"] for row in document["rows"]))
     return [name for name in reversed(names) if name != version]
 
