@@ -11,8 +11,8 @@ from typing import Any
 
 from django.utils import timezone
 
-from calibration import classifiers, rollups
-from calibration.models import Classifier, ClassifierVersion, FittedOn, Outcome, Prediction
+from calibration import classifiers, fitted, rollups
+from calibration.models import Classifier, ClassifierVersion, Outcome, Prediction
 from calibration.rollups import Changes
 from labeling import bulk
 from labeling import ingest as labeling_ingest
@@ -177,8 +177,8 @@ class _PredictionBook:
     def check(self, batch: Sequence[tuple[int, PredictionRow]]) -> list[_Ready | RowError]:
         places = _places(row.conversation for _, row in batch)
         ready = [self._checked(line, row, places) for line, row in batch]
-        fitted = FittedOn.objects.filter(version__in=set(self.versions.values())).values_list("version", "conversation")
-        known = set(fitted.filter(conversation__in=[place.id for place in places.values()]))
+        homes = {place.id for place in places.values()}
+        known = {(version, key) for version in set(self.versions.values()) for key in fitted.among(version, homes)}
         if not known:
             return ready
         return [

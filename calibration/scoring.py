@@ -17,10 +17,10 @@ from django.db.models import F, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
 from django.utils import timezone
 
-from calibration import evaluators
+from calibration import evaluators, fitted
 from calibration.errors import NotComparable
 from calibration.evaluators import Evaluator, EvaluatorUnavailable, Text
-from calibration.models import ClassifierVersion, FittedOn, Prediction, ScoringRun
+from calibration.models import ClassifierVersion, Prediction, ScoringRun
 from calibration.rollups import Changes
 from calibration.stats import human
 from calibration.stats.estimate import Estimate
@@ -71,10 +71,12 @@ def _check_budget(version: ClassifierVersion, budget: float) -> None:
 
 def units(*, version: ClassifierVersion, frame: dict[str, str]) -> Iterator[Unit]:
     """The units of the frame in a fixed order, as (conversation id, turn), without those the version was fitted on."""
-    fitted = set(FittedOn.objects.filter(version=version).values_list("conversation_id", flat=True))
-    for unit in _framed(version, frame):
-        if unit[0] not in fitted:
-            yield unit
+    if not version.fitted_on.exists():
+        yield from _framed(version, frame)
+        return
+    found = list(_framed(version, frame))
+    learned = fitted.among(version, {unit[0] for unit in found})
+    yield from (unit for unit in found if unit[0] not in learned)
 
 
 def _framed(version: ClassifierVersion, frame: dict[str, str]) -> Iterator[Unit]:
@@ -192,11 +194,14 @@ def retest(*, run: ScoringRun) -> Estimate | None:
 
     None where it was asked once.
     """
-    if int(run.version.parameters.get("samples", 1)) < 2:
+    return retest_of(run.version)
+
+
+def retest_of(version: ClassifierVersion) -> Estimate | None:
+    """Test-retest kappa over all answers of a judge that is asked several times; None where it is asked once."""
+    if int(version.parameters.get("samples", 1)) < 2:
         return None
-    said = Prediction.objects.filter(version=run.version, metadata__has_key="samples").values_list(
-        "metadata", flat=True
-    )
+    said = Prediction.objects.filter(version=version, metadata__has_key="samples").values_list("metadata", flat=True)
     pairs = [found["samples"][:2] for found in said.iterator()]
     both = [(first, second) for first, second in pairs if first is not None and second is not None]
     categories = sorted({value for pair in both for value in pair})

@@ -12,6 +12,7 @@ from django.utils import timezone
 from calibration.models import Classifier, ClassifierVersion, Prediction
 from calibration.rollups import Changes
 from labeling import checks, gold
+from labeling.formats import gold as formats
 from labeling.models import (
     WHOLE,
     Category,
@@ -168,7 +169,7 @@ def make_gold(signal: Signal, rows: Sequence[dict[str, Any]], name: str = "gold"
             cohort=conversation.cohort,
             attributes=conversation.attributes,
             inclusion_probability=row.get("pi", 1.0),
-            text_sha256="0" * 64,
+            text_sha256=formats.text_sha256(conversation.turns, None),
             turns=conversation.turns,
         )
         predictions += [make_said(said, conversation, value) for said, value in row.get("said", {}).items()]

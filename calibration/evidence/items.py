@@ -119,8 +119,11 @@ def _matching(dataset_version: DatasetVersion, version: ClassifierVersion, chose
     said = Prediction.objects.filter(
         version=version, conversation=OuterRef("conversation_id"), turn=OuterRef("turn"), status=Prediction.Status.OK
     )
-    fitted = FittedOn.objects.filter(version=version).values("conversation")
-    measured = GoldRow.objects.filter(version=dataset_version, value__isnull=False).exclude(conversation__in=fitted)
+    measured = GoldRow.objects.filter(version=dataset_version, value__isnull=False)
+    if version.fitted_on.exists():
+        learned = FittedOn.objects.filter(version=version).values("conversation")
+        same = GoldRow.objects.filter(conversation__in=learned, turn=WHOLE).values("text_sha256")
+        measured = measured.exclude(conversation__in=learned).exclude(turn=WHOLE, text_sha256__in=same)
     rows = measured.annotate(said=Subquery(said.values("value")[:1]), said_number=Subquery(said.values("number")[:1]))
     for name, value in chosen.items():
         if name in ("channel", "cohort"):

@@ -18,6 +18,7 @@ from django.core.cache import cache
 from django.db import connection, transaction
 from django.db.models import Avg, Max, Sum
 
+from calibration import fitted
 from calibration.errors import NotComparable
 from calibration.evidence.cells import OK, Cell, ErrorCell, JointCell, Pairs, Sample, Stratum, VoteGroup, merged
 from calibration.models import ClassifierVersion, PairCell, PairTable, Prediction, PredictionRollup, VoteCell
@@ -126,9 +127,9 @@ def compute(
         f"SELECT {slices}, {columns}, {measures} FROM labeling_goldrow g {timed}"
         "LEFT JOIN calibration_prediction p "
         "ON p.version_id = %s AND p.conversation_id = g.conversation_id AND p.turn = g.turn "
-        f"WHERE g.version_id = %s AND g.value IS NOT NULL AND {_NOT_FITTED} "
+        f"WHERE g.version_id = %s AND g.value IS NOT NULL AND NOT {fitted.SQL} "
         f"GROUP BY {_ordinals(len(dimensions) + values)}",
-        [*parameters, version.id, dataset_version.id, version.id],
+        [*parameters, version.id, dataset_version.id, version.id, version.id],
     )
     make = _moment_cell if interval else _plain_cell
     cells = tuple(make(row, len(dimensions), centre) for row in rows)
@@ -266,8 +267,6 @@ def check_dimensions(
         )
 
 
-_NOT_FITTED = "g.conversation_id NOT IN (SELECT f.conversation_id FROM calibration_fittedon f WHERE f.version_id = %s)"
-"""A version is not measured on the conversations that it was fitted on."""
 _ANSWERS = "g.value, COALESCE(p.value, ''), COALESCE(p.status, 'missing')"
 _WEIGHT = "(1.0 / g.inclusion_probability)"
 _WEIGHTS = f"COUNT(*), SUM({_WEIGHT}), SUM({_WEIGHT} * {_WEIGHT})"

@@ -155,6 +155,22 @@ def count(number: int | None) -> str:
 
 
 @register.filter
+def seconds(number: float | None) -> str:
+    """A time of an answer: milliseconds below a second."""
+    if number is None:
+        return "–"
+    return f"{1000 * number:.0f} ms" if number < 1 else f"{number:.1f} s"
+
+
+@register.filter
+def price(number: float | None) -> str:
+    """A cost with two decimals, or with two significant ones where it is less than a hundredth; prices have no currency here."""
+    if number is None:
+        return "–"
+    return f"{number:.2f}" if number == 0 or number >= 0.01 else f"{number:.2g}"
+
+
+@register.filter
 def needed(number: int | None) -> str:
     """Labels needed: `enough`, a number, or `over 5,000`."""
     if number is None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
+from calibration import scoring, training
+from calibration.evaluators.base import READS
+from calibration.evaluators.trained import Settings
 from calibration.evidence import gold_cards
 from labeling import access, exporting, gold
 from labeling.access import person, role_required
@@ -72,6 +78,47 @@ def one(request: HttpRequest, slug: str, number: int) -> HttpResponse:
         "classifiers": version.dataset.signal.classifiers.order_by("-id"),
     }
     return render(request, "calibration/dataset.html", context)
+
+
+class FitForm(forms.Form):
+    """What is fitted on a gold version, and how."""
+
+    classifier = forms.CharField(max_length=80, help_text="A new name makes a new classifier of this signal.")
+    version = forms.CharField(max_length=120, initial="1", help_text="A version is pinned: each name is used once.")
+    reads = forms.ChoiceField(choices=list(READS.items()), initial="customer", label="What is read")
+    held_out = forms.FloatField(
+        min_value=0, max_value=0.9, initial=0.25, label="Share held out", help_text="It measures the version."
+    )
+    analyzer = forms.ChoiceField(
+        choices=[("word", "words and pairs of them"), ("char", "letters, up to four together")]
+    )
+    strength = forms.FloatField(
+        min_value=0.001, max_value=1e6, initial=1.0, help_text="C: higher follows the gold closer."
+    )
+
+
+@role_required("engineer")
+def fit(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+    """The form; a POST fits, and lets the new version score what was held out."""
+    gold_version = access.dataset_version(slug, number)
+    form = FitForm(request.POST or None, initial={"classifier": f"{gold_version.dataset.signal.slug}-house"})
+    if request.method == "POST" and form.is_valid():
+        given = dict(form.cleaned_data)
+        settings = Settings(analyzer=given.pop("analyzer"), strength=given.pop("strength"))
+        try:
+            done = training.fit(dataset_version=gold_version, settings=settings, most=training.MOST_UNITS, **given)
+        except Refused as refused:
+            form.add_error(refused.field if refused.field in form.fields else None, refused.message)
+        else:
+            told = f"{done.version} was fitted on {done.units} units"
+            if done.held_out:
+                scoring.start(version=done.version, frame={"dataset": str(gold_version)})
+                told += f"; the {done.held_out} held out are being scored, and it is measured on those alone"
+            messages.success(request, f"{told}.")
+            address = reverse("report", args=[done.version.classifier.slug])
+            return redirect(f"{address}?{urlencode({'dataset': str(gold_version), 'version': done.version.version})}")
+    status = 422 if form.errors and request.method == "POST" else 200
+    return render(request, "calibration/fit.html", {"form": form, "version": gold_version}, status=status)
 
 
 @role_required("engineer")

@@ -11,7 +11,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from calibration import overviews
+from calibration import overviews, running
 from calibration.drift import canary_watch, recognisers
 from calibration.evidence import charts, comparing, history, items, planning, presenting, printing, reports
 from calibration.models import AgreementReport, Classifier, ClassifierVersion
@@ -73,6 +73,14 @@ def _gold(request: HttpRequest, classifier: Classifier) -> tuple[DatasetVersion 
     if number is None:
         return references.dataset_version(asked), choices
     return access.dataset_version(name, int(number) if number.isdigit() else -1), choices
+
+
+@role_required("engineer")
+def running_figures(request: HttpRequest, slug: str) -> HttpResponse:
+    """What running a version took, as a fragment of its report: it reads every answer, so that the report does not wait."""
+    versions = ClassifierVersion.objects.select_related("classifier__signal")
+    version = get_object_or_404(versions, classifier__slug=slug, version=request.GET.get("version", ""))
+    return render(request, "calibration/_running.html", {"figures": running.of(version)})
 
 
 @role_required("engineer")

@@ -34,6 +34,7 @@ def test_it_works(engineer: Client) -> None:
     assert "10 gold items; 3 left open. People agree at alpha" in page
     assert version.sha256 in page
     assert "trial" in page and "voice" in page
+    assert "/datasets/gold/1/fit/" in page
     assert f"gold@{version.number}" in engineer.get("/datasets/").content.decode()
 
 

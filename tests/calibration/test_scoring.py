@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from django.test import Client
 from django.utils import timezone
 
-from calibration import classifiers, scoring
+from calibration import classifiers, running, scoring
 from calibration.errors import NotComparable
 from calibration.evaluators import Answer, Text
 from calibration.evaluators.base import EvaluatorUnavailable
@@ -17,7 +18,7 @@ from calibration.models import Classifier, ClassifierVersion, Prediction, Predic
 from labeling.errors import Conflict, NotFound, Refused
 from labeling.models import Signal
 from tests.calibration.judge_server import judge_server
-from tests.make import make_conversation, make_queue, make_signal
+from tests.make import make_conversation, make_queue, make_signal, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -256,3 +257,27 @@ def test_a_judge_that_is_asked_twice_has_a_test_retest_kappa() -> None:
     found = scoring.retest(run=run)
     assert found is not None and found.n == 20
     assert found.value == pytest.approx(0.8, abs=0.03)
+
+
+def test_the_page_of_a_version_tells_what_running_it_took(client: Client) -> None:
+    for _ in range(20):
+        make_conversation()
+    with judge_server() as server:
+        server.script = ["negative", "negative", "positive", "positive"] * 10
+        version = priced(server, samples=2)
+        scoring.work(run=scoring.start(version=version, frame={}))
+    Prediction.objects.update(seconds=0.5)
+    Prediction.objects.filter(id=Prediction.objects.order_by("-id")[0].id).update(seconds=10.0)
+    found = running.of(version)
+    assert (found.answers, found.timed, found.priced) == (20, 20, 20)
+    assert (found.seconds, found.slowest) == (pytest.approx(0.975), 0.5)
+    assert (found.cost, found.mean_cost) == (pytest.approx(0.08), pytest.approx(0.004))
+    assert found.retest is not None and found.retest.value == pytest.approx(1.0)
+    address = f"/classifiers/{version.classifier.slug}/running/"
+    assert client.get(address, {"version": "1"}).status_code == 302
+    client.force_login(make_user(role="reviewer"))
+    assert client.get(address, {"version": "1"}).status_code == 403
+    client.force_login(make_user(role="engineer"))
+    page = client.get(address, {"version": "1"}).content.decode()
+    assert "ok 20" in page and "test-retest kappa <b>1.00</b>" in page and "done, 20 of 20, cost 0.08" in page
+    assert client.get(address, {"version": "2"}).status_code == 404

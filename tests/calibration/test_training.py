@@ -13,7 +13,7 @@ from calibration import classifiers, ingest, scoring, training
 from calibration.errors import NotComparable
 from calibration.evaluators import Text, make
 from calibration.evaluators.trained import Weights
-from calibration.evidence import reports
+from calibration.evidence import items, reports
 from calibration.models import Artefact, ClassifierVersion, FittedOn, Prediction
 from labeling import tokens
 from labeling.errors import Conflict, Refused
@@ -83,6 +83,26 @@ def test_predictions_for_what_it_was_fitted_on_are_not_loaded() -> None:
     with pytest.raises(Refused) as refused:
         ingest.predictions(records=[Record(1, row)])
     assert "was fitted on" in refused.value.errors[0].message
+
+
+def test_the_same_words_under_another_name_are_neither_scored_nor_measured_nor_loaded() -> None:
+    gold = world()
+    done = fit(gold, held_out=0.0)
+    words = f"{WORDS['neutral']} number1"
+    twin, other = (make_conversation(texts=(text, "Let me look")) for text in (words, f"{words} and more"))
+    signal = gold.dataset.signal
+    frozen = [{"gold": "neutral", "conversation": one} for one in (twin, other)]
+    later = make_gold(signal, frozen, name="later")
+    run = scoring.work(run=scoring.start(version=done.version, frame={"dataset": str(later)}))
+    assert (run.total, Prediction.objects.get(version=done.version).conversation) == (1, other)
+    row = {"conversation": twin.external_id, "classifier": "house", "version": "v1", "value": "neutral"}
+    with pytest.raises(Refused) as refused:
+        ingest.predictions(records=[Record(1, row)])
+    assert "was fitted on" in refused.value.errors[0].message
+    [told] = reports.build(dataset_version=later, classifier=done.version.classifier)["rows"]
+    assert (told["n"], told["missing_predictions"]) == (1, 0)
+    behind = items.read(dataset_version=later, version=done.version, query={}, reader=make_user(role="engineer"))
+    assert (behind.total, len(behind.units)) == (1, 1)
 
 
 def test_equal_conversations_lie_on_one_side() -> None:
@@ -176,6 +196,42 @@ def test_command_and_api_fit_and_run() -> None:
     assert (found["state"], found["version"], found["done"]) == ("done", "house@api", made.json()["held_out"])
     again = Client().post(f"/api/v1/runs/{found['id']}/resume/", {}, content_type="application/json", headers=headers)
     assert again.status_code == 409
+
+
+def test_the_page_fits_and_lets_what_was_held_out_be_scored(client: Client) -> None:
+    gold = world()
+    client.force_login(make_user(role="engineer"))
+    address = "/datasets/gold/1/fit/"
+    assert "sentiment-house" in client.get(address).content.decode()
+    asked = {"classifier": "house", "version": "1", "reads": "customer", "held_out": "0.25", "analyzer": "word",
+             "strength": "1"}  # fmt: skip
+    for wrong, words in (({"classifier": "a b"}, "no name of a classifier"), ({"held_out": "2"}, "0.9")):
+        answer = client.post(address, asked | wrong)
+        assert answer.status_code == 422 and words in answer.content.decode()
+    assert not ClassifierVersion.objects.exists()
+    made = client.post(address, asked)
+    assert (made.status_code, made["Location"]) == (302, "/classifiers/house/?dataset=gold%401&version=1")
+    version = ClassifierVersion.objects.get()
+    assert version.parameters["dataset"] == str(gold)
+    told = client.get(made["Location"]).content.decode()
+    assert f"was fitted on {version.parameters['units']} units; the" in told
+    assert scoring.work_waiting() is not None
+    fitted = FittedOn.objects.filter(version=version).count()
+    assert Prediction.objects.filter(version=version).count() == 60 - fitted
+    again = client.post(address, asked)
+    assert again.status_code == 422 and "exists and is pinned" in again.content.decode()
+
+
+def test_who_may_fit_on_the_page(client: Client) -> None:
+    world()
+    for method in (client.get, client.post):
+        assert method("/datasets/gold/1/fit/").status_code == 302
+    for role in ("annotator", "reviewer"):
+        client.force_login(make_user(role=role))
+        assert [method("/datasets/gold/1/fit/").status_code for method in (client.get, client.post)] == [403, 403]
+    client.force_login(make_user(role="engineer"))
+    assert [client.get(f"/datasets/{at}/fit/").status_code for at in ("gold/1", "gold/9")] == [200, 404]
+    assert not ClassifierVersion.objects.exists()
 
 
 def test_who_may_fit() -> None:
