@@ -184,7 +184,7 @@ def _store_votes(dataset_version: DatasetVersion) -> None:
 def joint(
     *, dataset_version: DatasetVersion, a: ClassifierVersion, b: ClassifierVersion, by: Sequence[str] = ()
 ) -> tuple[JointCell, ...]:
-    """Units that both versions answered, by gold and both answers."""
+    """Units that both versions answered and neither was fitted on, by gold and both answers."""
     for version in (a, b):
         check_comparable(dataset_version, version)
     dimensions = dimensions_of(by)
@@ -195,8 +195,9 @@ def joint(
     rows = _fetch(
         f"SELECT {slices}, g.value, p.value, q.value, {_WEIGHTS} FROM labeling_goldrow g "
         f"JOIN calibration_prediction p {on.format('p')} JOIN calibration_prediction q {on.format('q')} "
-        f"WHERE g.version_id = %s AND g.value IS NOT NULL GROUP BY {_ordinals(len(dimensions) + 3)}",
-        [*parameters, a.id, b.id, dataset_version.id],
+        f"WHERE g.version_id = %s AND g.value IS NOT NULL AND NOT {fitted.SQL} AND NOT {fitted.SQL} "
+        f"GROUP BY {_ordinals(len(dimensions) + 3)}",
+        [*parameters, a.id, b.id, dataset_version.id, a.id, a.id, b.id, b.id],
     )
     size = len(dimensions)
     return tuple(JointCell(tuple(row[:size]), *row[size:]) for row in rows)
@@ -227,8 +228,9 @@ def joint_errors(
     rows = _fetch(
         f"SELECT {slices}, {_WEIGHTS}, {sums} FROM labeling_goldrow g "
         f"JOIN calibration_prediction p {on.format('p')} JOIN calibration_prediction q {on.format('q')} "
-        f"WHERE g.version_id = %s AND g.number IS NOT NULL GROUP BY {_ordinals(len(dimensions))}",
-        [*parameters, a.id, b.id, dataset_version.id],
+        f"WHERE g.version_id = %s AND g.number IS NOT NULL AND NOT {fitted.SQL} AND NOT {fitted.SQL} "
+        f"GROUP BY {_ordinals(len(dimensions))}",
+        [*parameters, a.id, b.id, dataset_version.id, a.id, a.id, b.id, b.id],
     )
     size = len(dimensions)
 

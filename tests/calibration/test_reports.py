@@ -18,9 +18,9 @@ from scipy import stats
 
 from calibration.errors import NotComparable
 from calibration.evidence import comparing, pairing, planning, presenting, printing, reports
-from calibration.models import AgreementReport, ClassifierVersion, Prediction
+from calibration.models import AgreementReport, ClassifierVersion, FittedOn, Prediction
 from labeling.models import DatasetVersion, GoldRow, Signal
-from tests.make import make_gold, make_signal, make_user, make_version
+from tests.make import make_conversation, make_gold, make_signal, make_user, make_version
 
 pytestmark = pytest.mark.django_db
 
@@ -348,6 +348,22 @@ def test_a_comparison_is_paired() -> None:
     backwards = comparing.compare(dataset_version=dataset_version, a=b, b=a)
     assert backwards["sentence"].startswith("a is worse than b")
     assert all(change["better"] in ("right", "wrong", "neither") for change in document["changed"])
+
+
+def test_neither_version_is_compared_on_what_it_was_fitted_on() -> None:
+    signal = make_signal()
+    a, b = make_version(signal, "a"), make_version(signal, "b")
+    rows = rows_for(a, 300, 0.75, seed=9)
+    for number, row in enumerate(rows):
+        row["said"][b] = row["gold"]
+        row["conversation"] = make_conversation(texts=(f"Order {number} is late",), channel="chat")
+    dataset_version = make_gold(signal, rows)
+    homes = list(GoldRow.objects.filter(version=dataset_version).values_list("conversation_id", flat=True)[:60])
+    FittedOn.objects.bulk_create(
+        FittedOn(version=(a, b)[number % 2], conversation_id=home) for number, home in enumerate(homes)
+    )
+    document = comparing.compare(dataset_version=dataset_version, a=a, b=b)
+    assert document["rows"][0]["n"] == 240
 
 
 def rated(signal: Signal) -> tuple[DatasetVersion, ClassifierVersion, ClassifierVersion]:
