@@ -29,6 +29,8 @@ FALSE_DISCOVERY_RATE = 0.05
 MOST_LABELS = 5000
 NEAREST_GAP = 0.02
 POWER_QUANTILE = 0.84
+NO_ERROR = 1e-9
+"""A smaller standard error is the rounding of none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,7 @@ def labels_needed(found: Estimate, bar: float, *, slices: int = 1) -> tuple[int 
 
 def _error(found: Estimate) -> float | None:
     """The standard error; where no label disagreed, the one that the interval stands for."""
-    if found.standard_error:
+    if found.standard_error is not None and found.standard_error > NO_ERROR:
         return found.standard_error
     half = found.half_width
     return None if half is None else half / intervals.normal_quantile(found.confidence)

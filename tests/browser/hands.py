@@ -20,7 +20,8 @@ def sign_in(page: Page, live_server: Any, path: str = "/label/", *, name: str = 
     page.fill("[name=username]", name)
     page.fill("[name=password]", "correct horse")
     page.click("main button")
-    page.wait_for_load_state("load")
+    # The page of signing in is loaded already: only the next address says that it was left.
+    page.wait_for_url(lambda address: "/sign-in/" not in address)
     return page
 
 

@@ -128,7 +128,7 @@ def test_keys_are_silent_while_the_next_item_is_on_its_way(page: Page, live_serv
 
 def test_the_drawer_opens_closes_and_remembers(page: Page, live_server: Any, ann: User) -> None:
     signal = make_signal("mood")
-    at_desk(page, live_server, make_queue(signals=[signal], items=6, members=[ann]))
+    at_desk(page, live_server, make_queue(signals=[signal], items=40, members=[ann]))
     drawer = page.locator("#guideline")
     assert drawer.is_hidden()
     page.keyboard.press("h")

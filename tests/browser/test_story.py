@@ -30,6 +30,7 @@ class Reader:
         self.page.fill("[name=username]", "eve")
         self.page.fill("[name=password]", PASSWORD)
         self.page.click("main button")
+        self.page.wait_for_url(lambda address: "/sign-in/" not in address)
 
     def inbox(self) -> str:
         self.page.goto(f"{self.address}/drift/")

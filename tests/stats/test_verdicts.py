@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -158,6 +159,15 @@ def test_pooling_draws_thin_slices_to_the_mean() -> None:
     assert thin.value is not None and 0.6 < thin.value < 0.75 and thin.weight < 0.3
     assert all(abs((a.value or 0) - (b.value or 0)) < 0.02 for a, b in zip(thick, found[1:], strict=False))
     assert thick[-1].value is None and thick[-1].weight == 1.0
+
+
+def test_a_slice_without_a_disagreement_does_not_outweigh_all_others() -> None:
+    """Its standard error is none, or the rounding of none; its interval says what it knows."""
+    perfect = estimate("kappa", ConfusionTable.from_counts([[20, 0], [0, 20]]))
+    others = [Estimate(v, v - 0.1, v + 0.1, n=60, standard_error=0.05) for v in (0.62, 0.7)]
+    exact, *_ = verdicts.pool([perfect, *others])
+    rounded, *_ = verdicts.pool([replace(perfect, standard_error=1e-17), *others])
+    assert exact == rounded and 0.62 < (exact.value or 0) < 1 and 0 < exact.weight < 1
 
 
 def test_slices_that_differ_no_more_than_chance_become_one() -> None:
