@@ -36,7 +36,7 @@
   function show(item, answer) {
     // The questions are in the page: where they have changed since, so must the page. The item stays leased meanwhile.
     if (item.signals && shape(item.signals) !== shape(state.signals)) { save(); return location.reload(); }
-    if (item.signals && versions(item.signals) !== versions(state.signals)) { state.signals = item.signals; guidelines(); }
+    if (item.signals && versions(item.signals) !== versions(state.signals)) guidelines(item.signals);
     current = item; notice("");
     const kept = answer || read(draft(item), {}), given = new Map((kept.labels || []).map((label) => [label.signal, label.value]));
     active = 1000 * (kept.seconds || 0); last = lively = performance.now();
@@ -351,10 +351,11 @@
     $("commands").querySelector("[data-do=guideline]").setAttribute("aria-expanded", String(open));
     write(SPACE + "guideline", open); if (open && say) $("guideline").focus({ preventScroll: true });
   }
-  async function guidelines() {
+  // Until the drawer has the new version it was not read: labels say so, and the next item asks for it again.
+  async function guidelines(signals) {
     try {
       const response = await fetch("guideline/?drawer");
-      if (response.ok) { $("guideline-text").innerHTML = await response.text(); notice(`The guideline has a new version: ${keyName(keys.guideline)} shows it.`); }
+      if (response.ok) { $("guideline-text").innerHTML = await response.text(); state.signals = signals; notice(`The guideline has a new version: ${keyName(keys.guideline)} shows it.`); }
     } catch { /* the page of its own has it */ }
   }
   function badges() {
