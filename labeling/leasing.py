@@ -32,6 +32,7 @@ ROUNDS = 8
 # objects for each item would cost more than answering them.
 PLACE = """
 SELECT m.id, m.lane, q.id, q.state, q.overlap, q.lease_seconds, q.shows_cohort,
+  (SELECT count(*) FROM labeling_queuemember o WHERE o.queue_id = q.id AND o.id < m.id),
   (SELECT count(*) FROM labeling_queuemember o WHERE o.queue_id = q.id),
   (SELECT count(*) FROM labeling_slot s WHERE s.queue_id = q.id AND s.annotator_id = m.user_id AND s.state = 'leased'),
   (SELECT s.id FROM labeling_slot s WHERE s.queue_id = q.id AND s.annotator_id = m.user_id AND s.state = 'leased'
@@ -115,10 +116,24 @@ def place(*, annotator: User, queue: Queue | int | str, holding: Collection[int]
         row = cursor.fetchone()
     if row is None:
         raise NotFound("not_a_member", "there is no such queue", field="queue")
-    member, lane, queue_id, state, overlap, seconds, shows, members, held, elsewhere, done, skipped, highest, free = (
-        row[:14]
-    )
-    checked, repeat, known, practice = row[14:]
+    (
+        member,
+        lane,
+        queue_id,
+        state,
+        overlap,
+        seconds,
+        shows,
+        sooner,
+        members,
+        held,
+        elsewhere,
+        done,
+        skipped,
+        highest,
+        free,
+    ) = row[:15]
+    checked, repeat, known, practice = row[15:]
     return Place(
         annotator=annotator,
         member_id=member,
@@ -127,7 +142,7 @@ def place(*, annotator: User, queue: Queue | int | str, holding: Collection[int]
         lease_seconds=seconds,
         shows_cohort=bool(shows),
         lane=lane,
-        rank=member // overlap,
+        rank=sooner // overlap,
         mates=-(-members // overlap),
         held=held,
         held_elsewhere=elsewhere,
