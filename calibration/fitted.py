@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from django.db.models import QuerySet
+
 from calibration.models import ClassifierVersion, FittedOn
 from labeling import bulk
 from labeling.formats import gold as formats
@@ -17,10 +19,25 @@ SQL = (
 """Whether the gold row `g` is one that a version was fitted on; the version's id stands in it twice."""
 
 
+def any_of(versions: Collection[int]) -> set[int]:
+    """Those of these versions that were fitted here."""
+    return set(FittedOn.objects.filter(version__in=versions).values_list("version", flat=True).distinct())
+
+
 def texts(version: ClassifierVersion | int) -> set[str]:
     """The hashes of whole conversations that a version was fitted on, as their gold has them."""
     learned = FittedOn.objects.filter(version=version).values("conversation")
     return set(GoldRow.objects.filter(conversation__in=learned, turn=WHOLE).values_list("text_sha256", flat=True))
+
+
+def not_in(rows: QuerySet[GoldRow], version: ClassifierVersion) -> QuerySet[GoldRow]:
+    """The gold rows that a version may be measured on: the rule of `SQL` for a query set."""
+    learned = FittedOn.objects.filter(version=version)
+    if not learned.exists():
+        return rows
+    homes = learned.values("conversation")
+    same = GoldRow.objects.filter(conversation__in=homes, turn=WHOLE).values("text_sha256")
+    return rows.exclude(conversation__in=homes).exclude(turn=WHOLE, text_sha256__in=same)
 
 
 def among(version: ClassifierVersion | int, conversations: Collection[int]) -> set[int]:

@@ -178,7 +178,8 @@ class _PredictionBook:
         places = _places(row.conversation for _, row in batch)
         ready = [self._checked(line, row, places) for line, row in batch]
         homes = {place.id for place in places.values()}
-        known = {(version, key) for version in set(self.versions.values()) for key in fitted.among(version, homes)}
+        learned = fitted.any_of(set(self.versions.values()))
+        known = {(version, key) for version in learned for key in fitted.among(version, homes)}
         if not known:
             return ready
         return [

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
-from operator import add
 from typing import Any
 
 from calibration.errors import NotComparable
@@ -37,7 +35,7 @@ def compare(
     names = _statistics(scale, bar)
     cells: tuple[JointCell, ...] = ()
     if scale.kind == "interval":
-        errors = pairing.joint_errors(dataset_version=dataset_version, a=a, b=b, by=by, span=span_of(scale))
+        errors = pairing.joint_errors(dataset_version=dataset_version, a=a, b=b, by=by, span=measuring.span_of(scale))
         grouped = slices_of(tuple(by), pairing.dimensions_of(by), errors)
         rows = [_error_row(dict(key), list(group)) for key, group in grouped.items()]
     else:
@@ -73,11 +71,6 @@ def _statistics(scale: Scale, bar: Bar) -> tuple[str, ...]:
     return tuple(dict.fromkeys((bar.statistic, *also)))
 
 
-def span_of(scale: Scale) -> float | None:
-    """The range of a scale of numbers, where it has one."""
-    return None if scale.minimum is None or scale.maximum is None else scale.maximum - scale.minimum
-
-
 def improvement(statistic: str, found: dict[str, Any]) -> str:
     """`better`, `worse` or `even` by the interval of a difference; nothing where there is none."""
     low, high = found.get("low"), found.get("high")
@@ -90,12 +83,8 @@ def improvement(statistic: str, found: dict[str, Any]) -> str:
 
 def _error_row(one: dict[str, str], cells: Sequence[ErrorCell]) -> dict[str, Any]:
     """Mean absolute errors of both versions, and their difference, each with its interval."""
-    if not cells:
-        none = Estimate.undefined("no_items").as_dict()
-        return {"slice": one, "n": 0, ERROR: {"a": none, "b": none, "difference": none}}
-    names = ("a", "b", "difference")
-    sums = {name: reduce(add, (getattr(cell, name) for cell in cells)) for name in names}
-    return {"slice": one, "n": sums["a"].n, ERROR: {name: paired.mean(sums[name]).as_dict() for name in names}}
+    sums = {name: paired.total(getattr(cell, name) for cell in cells) for name in ("a", "b", "difference")}
+    return {"slice": one, "n": sums["a"].n, ERROR: {name: paired.mean(found).as_dict() for name, found in sums.items()}}
 
 
 def _row(scale: Scale, one: dict[str, str], cells: Sequence[JointCell], names: Sequence[str]) -> dict[str, Any]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from django.db.models import F, OuterRef, Subquery
 
 from calibration import slices
 from calibration.evidence import reports
+from calibration.evidence.gate_checks import Check
 from calibration.evidence.policies import Policy, WorstSlice
 from calibration.models import ClassifierVersion, Prediction, Transcription
 from calibration.stats.outcomes import word_error_rate
@@ -21,20 +20,7 @@ LEAST_SLICE = 30
 """A slice with fewer gold units is not the weakest one: it is a thin one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """One limit: what was asked, what was found, and why it does not hold."""
-
-    name: str
-    statistic: str
-    asked: str
-    value: dict[str, Any]
-    holds: bool
-    reason: str = ""
-    slice: dict[str, str] | None = None
-
-
-def limits(asked: Policy, gold: DatasetVersion, version: ClassifierVersion) -> list[Limit]:
+def limits(asked: Policy, gold: DatasetVersion, version: ClassifierVersion) -> list[Check]:
     """Every limit that the policy has, held against the candidate's answers on the gold."""
     found = [_worst(asked.worst_slice, gold, version)] if asked.worst_slice else []
     if asked.max_wer is not None:
@@ -50,7 +36,7 @@ def limits(asked: Policy, gold: DatasetVersion, version: ClassifierVersion) -> l
     return found
 
 
-def _worst(asked: WorstSlice, gold: DatasetVersion, version: ClassifierVersion) -> Limit:
+def _worst(asked: WorstSlice, gold: DatasetVersion, version: ClassifierVersion) -> Check:
     """The slice with the lowest value, among those with enough gold; the value itself, not its interval, is asked."""
     document = reports.build(dataset_version=gold, classifier=version.classifier, versions=[version], by=asked.by)
     firm = [
@@ -63,14 +49,15 @@ def _worst(asked: WorstSlice, gold: DatasetVersion, version: ClassifierVersion) 
     text, name = f"≥ {asked.at_least:g}", f"{asked.statistic} of the weakest slice by {' and '.join(asked.by)}"
     if not firm:
         why = f"no slice has {LEAST_SLICE} gold units"
-        return Limit(name, asked.statistic, text, {"value": None, "reason": "too_few_items"}, False, why)
+        missing = {"value": None, "reason": "too_few_items"}
+        return Check(name, {}, asked.statistic, text, missing, None, False, why)
     row = min(firm, key=lambda found: found[asked.statistic]["value"])
     holds = row[asked.statistic]["value"] >= asked.at_least
     why = "" if holds else f"{slices.words(row['slice'])} lies below"
-    return Limit(name, asked.statistic, text, row[asked.statistic], holds, why, row["slice"])
+    return Check(name, row["slice"], asked.statistic, text, row[asked.statistic], None, holds, why)
 
 
-def _wer(most: float, gold: DatasetVersion) -> Limit:
+def _wer(most: float, gold: DatasetVersion) -> Check:
     """The word error rate of the gold's calls: the upper limit of its interval is asked."""
     calls = Transcription.objects.filter(
         conversation__in=GoldRow.objects.filter(version=gold).values("conversation"),
@@ -81,13 +68,13 @@ def _wer(most: float, gold: DatasetVersion) -> Limit:
     name, text = "word error rate of the gold’s calls", f"≤ {most:g}"
     if not counts:
         missing = {"value": None, "reason": "not_measured"}
-        return Limit(name, "wer", text, missing, False, "no call of the gold has a reference transcript")
+        return Check(name, {}, "wer", text, missing, None, False, "no call of the gold has a reference transcript")
     found = word_error_rate(
         [s + i + d for s, i, d, _ in counts], [n for *_, n in counts], rng=np.random.default_rng(SEED)
     )
     upper = found.value if found.high is None else found.high
     holds = upper is not None and upper <= most
-    return Limit(name, "wer", text, found.as_dict(), holds, "" if holds else "a higher rate is not ruled out")
+    return Check(name, {}, "wer", text, found.as_dict(), None, holds, "" if holds else "a higher rate is not ruled out")
 
 
 def _numbers(gold: DatasetVersion, version: ClassifierVersion, column: str) -> Sequence[float]:
@@ -99,12 +86,11 @@ def _numbers(gold: DatasetVersion, version: ClassifierVersion, column: str) -> S
     return [float(number) for number in rows.values_list("found", flat=True) if number is not None]
 
 
-def _number(name: str, statistic: str, value: float | None, most: float, n: int) -> Limit:
+def _number(name: str, statistic: str, value: float | None, most: float, n: int) -> Check:
     text = f"≤ {most:g}"
     if value is None:
         missing = {"value": None, "reason": "not_measured"}
-        return Limit(name, statistic, text, missing, False, f"no answer on the gold says its {statistic}")
+        return Check(name, {}, statistic, text, missing, None, False, f"no answer on the gold says its {statistic}")
     holds = value <= most
-    return Limit(
-        name, statistic, text, {"value": value, "method": f"of {n} answers"}, holds, "" if holds else "more than asked"
-    )
+    found = {"value": value, "method": f"of {n} answers"}
+    return Check(name, {}, statistic, text, found, None, holds, "" if holds else "more than asked")

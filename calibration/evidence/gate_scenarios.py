@@ -7,13 +7,13 @@ judge fails, whatever it says.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import Any
 
 from django.db.models import Q
 from scipy import stats
 
 from calibration import slices
 from calibration.evidence import reports
+from calibration.evidence.gate_checks import Check
 from calibration.evidence.policies import Scenario
 from calibration.models import ClassifierVersion, Prediction
 from calibration.stats.estimate import Estimate
@@ -26,9 +26,8 @@ PERSONA = "persona"
 Place = tuple[tuple[str, str], ...]
 
 
-def checks(asked: Scenario, gold: DatasetVersion, version: ClassifierVersion, scenario: str) -> list[dict[str, Any]]:
-    """What a gate checks of a run, as the fields of its checks. Refused where the run is not there, or where the value is no
-    answer of the signal."""
+def checks(asked: Scenario, gold: DatasetVersion, version: ClassifierVersion, scenario: str) -> list[Check]:
+    """What a gate checks of a run. Refused where the run is not there, or where the value is no answer of the signal."""
     signal = gold.dataset.signal
     if signal.unit != Signal.Unit.CONVERSATION or signal.scale == Signal.Scale.MULTILABEL:
         raise Refused("other_signal", "a scenario is gated by one answer for each whole conversation", field="scenario")
@@ -57,24 +56,18 @@ def checks(asked: Scenario, gold: DatasetVersion, version: ClassifierVersion, sc
     return [_calibrated(gold, version), *(_share(asked, place, found) for place, found in sorted(counts.items()))]
 
 
-def _calibrated(gold: DatasetVersion, version: ClassifierVersion) -> dict[str, Any]:
+def _calibrated(gold: DatasetVersion, version: ClassifierVersion) -> Check:
     document = reports.build(dataset_version=gold, classifier=version.classifier, versions=[version], by=())
     whole = next(row for row in document["rows"] if not row["slice"])
     bar = document["bar"]
     holds = whole["verdict"] == TRUSTED
-    return {
-        "name": "the judge of the scenario is trusted on the gold",
-        "slice": {},
-        "statistic": bar["statistic"],
-        "asked": f"≥ {bar['at_least']:g}",
-        "value": whole.get(bar["statistic"]) or Estimate.undefined("no_items").as_dict(),
-        "p": None,
-        "holds": holds,
-        "reason": "" if holds else f"it is {whole['verdict']}: what it says of a scenario counts for nothing",
-    }
+    value = whole.get(bar["statistic"]) or Estimate.undefined("no_items").as_dict()
+    reason = "" if holds else f"it is {whole['verdict']}: what it says of a scenario counts for nothing"
+    name, text = "the judge of the scenario is trusted on the gold", f"≥ {bar['at_least']:g}"
+    return Check(name, {}, bar["statistic"], text, value, None, holds, reason)
 
 
-def _share(asked: Scenario, place: Place, found: Counter[str]) -> dict[str, Any]:
+def _share(asked: Scenario, place: Place, found: Counter[str]) -> Check:
     """The share of all conversations of a slice; one without an answer is none that ended well."""
     n, hits, part = found["all"], found["hits"], dict(place)
     missing = n - found["answered"]
@@ -83,21 +76,13 @@ def _share(asked: Scenario, place: Place, found: Counter[str]) -> dict[str, Any]
     low, high = share.low or 0.0, share.high or 0.0
     p = float(stats.binom.sf(hits - 1, n, asked.at_least)) if asked.at_least < 1 else 1.0
     holds = not few and low >= asked.at_least
-    reason = ""
-    if few:
-        reason = f"{n} conversations, {asked.min_n} are asked for"
-    elif not holds:
-        reason = "the interval spans the bar" if high >= asked.at_least else "the whole interval is below the bar"
+    reasons = [f"{n} conversations, {asked.min_n} are asked for"] if few else []
+    if not few and not holds:
+        reasons.append(
+            "the interval spans the bar" if high >= asked.at_least else "the whole interval is below the bar"
+        )
     if missing:
-        reason = f"{reason}{'; ' if reason else ''}{missing} without an answer"
-    return {
-        "name": f"share of {asked.value} on {slices.words(part, 'the whole scenario')}",
-        "slice": part,
-        "statistic": "share",
-        "asked": f"≥ {asked.at_least:g}",
-        "value": share.as_dict(),
-        "p": p,
-        "holds": holds,
-        "reason": reason,
-        "unproven": not holds and (few or high >= asked.at_least),
-    }
+        reasons.append(f"{missing} without an answer")
+    name, text = f"share of {asked.value} on {slices.words(part, 'the whole scenario')}", f"≥ {asked.at_least:g}"
+    unproven = not holds and (few or high >= asked.at_least)
+    return Check(name, part, "share", text, share.as_dict(), p, holds, "; ".join(reasons), unproven=unproven)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import reduce
-from operator import add
+from collections.abc import Iterator, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
@@ -25,7 +22,9 @@ from calibration.evidence import (
 )
 from calibration.evidence.cells import Cell, Sample
 from calibration.evidence.comparing import joint_table
+from calibration.evidence.gate_checks import Check
 from calibration.evidence.policies import NoWorse, Policy, Rule
+from calibration.evidence.reports import Grouped
 from calibration.models import ClassifierVersion, GateRun
 from calibration.stats import intervals, paired, verdicts
 from calibration.stats.estimate import Estimate
@@ -39,26 +38,6 @@ from labeling.values import Scale
 
 LEVEL = 0.05
 Slice = tuple[tuple[str, str], ...]
-
-
-@dataclass(slots=True)
-class Check:
-    """One thing that was asked: `p` goes into the family of tests, None for plain counts."""
-
-    name: str
-    slice: dict[str, str]
-    statistic: str
-    asked: str
-    value: dict[str, Any]
-    p: float | None
-    holds: bool
-    reason: str = ""
-    adjusted_p: float | None = None
-    unproven: bool = False
-
-    def as_dict(self) -> dict[str, Any]:
-        outcome = "passed" if self.holds else "not enough evidence" if self.unproven else "failed"
-        return {name: getattr(self, name) for name in self.__slots__} | {"passed": self.holds, "outcome": outcome}
 
 
 def run(
@@ -89,15 +68,12 @@ def run(
         )
         raise Refused("no_scenario", why, field="scenario")
     checks = [*_bars(asked, gold, version), *_missing(asked, gold, version)]
-    checks += [
-        Check(one.name, one.slice or {}, one.statistic, one.asked, one.value, None, one.holds, one.reason)
-        for one in gate_limits.limits(asked, gold, version)
-    ]
+    checks += gate_limits.limits(asked, gold, version)
     if asked.no_worse is not None and other is not None:
         pairing.check_comparable(gold, other)
         checks += _no_worse(asked.no_worse, gold, version, other)
     if asked.scenario is not None:
-        checks += [Check(**found) for found in gate_scenarios.checks(asked.scenario, gold, version, scenario)]
+        checks += gate_scenarios.checks(asked.scenario, gold, version, scenario)
     _judge(checks)
     document = _document(asked, gold, version, other, checks) | ({"scenario": scenario} if scenario else {})
     with transaction.atomic():
@@ -264,9 +240,7 @@ def _no_worse(
     cells = pairing.joint(dataset_version=gold, a=other, b=version, by=asked.by)
     checks = []
     statistic = "accuracy" if scale.kind == "multilabel" else asked.statistic
-    for key, found in reports.slices_of(asked.by, pairing.dimensions_of(asked.by), cells).items():
-        if key and {name for name, _ in key} != set(asked.by):
-            continue
+    for key, found in _sliced(asked, cells):
         options: dict[str, Any] = {"scale": scale.kind, "scores": measuring.scores_of(scale)}
         options = {} if scale.kind == "multilabel" else options
         held = paired.non_inferiority(statistic, joint_table(scale, found), asked.margin, **options)
@@ -280,19 +254,23 @@ def _no_worse(
     return checks
 
 
+def _sliced(asked: NoWorse, cells: Sequence[Grouped]) -> Iterator[tuple[Slice, list[Grouped]]]:
+    """The whole, and every slice by exactly the policy's `by`."""
+    for key, found in reports.slices_of(asked.by, pairing.dimensions_of(asked.by), cells).items():
+        if not key or {name for name, _ in key} == set(asked.by):
+            yield key, found
+
+
 def _no_larger_error(
     asked: NoWorse, gold: DatasetVersion, version: ClassifierVersion, other: ClassifierVersion
 ) -> list[Check]:
     """Of numbers: the mean absolute error may be at most `margin` larger, in the units of the signal."""
-    span = comparing.span_of(Scale.of(gold.dataset.signal))
+    span = measuring.span_of(Scale.of(gold.dataset.signal))
     cells = pairing.joint_errors(dataset_version=gold, a=other, b=version, by=asked.by, span=span)
     checks = []
-    for key, found in reports.slices_of(asked.by, pairing.dimensions_of(asked.by), cells).items():
-        if key and {name for name, _ in key} != set(asked.by):
-            continue
-        sums = reduce(add, (cell.difference for cell in found)) if found else None
-        difference = Estimate.undefined("no_items") if sums is None else paired.mean(sums)
-        p = 1.0 if sums is None else paired.below_p(sums, asked.margin)
+    for key, found in _sliced(asked, cells):
+        sums = paired.total(cell.difference for cell in found)
+        difference, p = paired.mean(sums), paired.below_p(sums, asked.margin)
         passed = p <= LEVEL
         name = f"{comparing.ERROR} no worse than {other} on {slices.words(dict(key), 'all')}"
         reason = "" if passed else difference.reason or "a loss beyond the margin is not ruled out"

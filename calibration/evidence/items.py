@@ -10,10 +10,10 @@ from urllib.parse import urlencode
 from django.db.models import F, FloatField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Abs
 
-from calibration import browsing
+from calibration import browsing, fitted
 from calibration.evidence import pairing
 from calibration.evidence.cells import OK
-from calibration.models import ClassifierVersion, FittedOn, Prediction
+from calibration.models import ClassifierVersion, Prediction
 from labeling import blindness, privacy
 from labeling.errors import Refused
 from labeling.models import WHOLE, DatasetVersion, GoldRow, User
@@ -119,11 +119,7 @@ def _matching(dataset_version: DatasetVersion, version: ClassifierVersion, chose
     said = Prediction.objects.filter(
         version=version, conversation=OuterRef("conversation_id"), turn=OuterRef("turn"), status=Prediction.Status.OK
     )
-    measured = GoldRow.objects.filter(version=dataset_version, value__isnull=False)
-    if version.fitted_on.exists():
-        learned = FittedOn.objects.filter(version=version).values("conversation")
-        same = GoldRow.objects.filter(conversation__in=learned, turn=WHOLE).values("text_sha256")
-        measured = measured.exclude(conversation__in=learned).exclude(turn=WHOLE, text_sha256__in=same)
+    measured = fitted.not_in(GoldRow.objects.filter(version=dataset_version, value__isnull=False), version)
     rows = measured.annotate(said=Subquery(said.values("value")[:1]), said_number=Subquery(said.values("number")[:1]))
     for name, value in chosen.items():
         if name in ("channel", "cohort"):

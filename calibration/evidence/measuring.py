@@ -175,10 +175,15 @@ def _constant(baseline: summary.Baseline | None) -> dict[str, Any] | None:
     return {"value": baseline.category, "accuracy": baseline.accuracy.as_dict(), "kappa": 0.0}
 
 
+def span_of(scale: Scale) -> float | None:
+    """The range of a scale of numbers, where it has one."""
+    return None if scale.minimum is None or scale.maximum is None else scale.maximum - scale.minimum
+
+
 def _interval(
     scale: Scale, groups: Mapping[Slice, Sequence[Cell]], bar: Bar, grown: frozenset[Slice]
 ) -> list[Measured]:
-    span = None if scale.minimum is None or scale.maximum is None else scale.maximum - scale.minimum
+    span = span_of(scale)
     sums = {key: _moments(cells, span) for key, cells in groups.items()}
     levels = {key: _confidence(key, grown) for key in groups}
     tested = {key: moments.alpha(one, levels[key]) if one.n else None for key, one in sums.items()}

@@ -185,22 +185,8 @@ def joint(
     *, dataset_version: DatasetVersion, a: ClassifierVersion, b: ClassifierVersion, by: Sequence[str] = ()
 ) -> tuple[JointCell, ...]:
     """Units that both versions answered and neither was fitted on, by gold and both answers."""
-    for version in (a, b):
-        check_comparable(dataset_version, version)
-    dimensions = dimensions_of(by)
-    slices, parameters = _slice_columns(dimensions)
-    on = (
-        "ON {0}.version_id = %s AND {0}.conversation_id = g.conversation_id AND {0}.turn = g.turn AND {0}.status = 'ok'"
-    )
-    rows = _fetch(
-        f"SELECT {slices}, g.value, p.value, q.value, {_WEIGHTS} FROM labeling_goldrow g "
-        f"JOIN calibration_prediction p {on.format('p')} JOIN calibration_prediction q {on.format('q')} "
-        f"WHERE g.version_id = %s AND g.value IS NOT NULL AND NOT {fitted.SQL} AND NOT {fitted.SQL} "
-        f"GROUP BY {_ordinals(len(dimensions) + 3)}",
-        [*parameters, a.id, b.id, dataset_version.id, a.id, a.id, b.id, b.id],
-    )
-    size = len(dimensions)
-    return tuple(JointCell(tuple(row[:size]), *row[size:]) for row in rows)
+    rows = _joined(dataset_version, a, b, by, grouped=("g.value", "p.value", "q.value"), measures=_WEIGHTS)
+    return tuple(JointCell(key, *told) for key, told in rows)
 
 
 def joint_errors(
@@ -211,7 +197,29 @@ def joint_errors(
     by: Sequence[str] = (),
     span: float | None = None,
 ) -> tuple[ErrorCell, ...]:
-    """Absolute errors of two versions on an interval signal, on the units that both answered, added up per slice."""
+    """Absolute errors of two versions on an interval signal, on the units of `joint`, added up per slice."""
+    first, second = "ABS(g.number - p.number)", "ABS(g.number - q.number)"
+    sums = (
+        f"SUM({_WEIGHT} * {x}), SUM({_WEIGHT} * {_WEIGHT} * {x}), SUM({_WEIGHT} * {_WEIGHT} * {x} * {x})"
+        for x in (first, second, f"({second} - {first})")
+    )
+    rows = _joined(dataset_version, a, b, by, measures=", ".join([_WEIGHTS, *sums]))
+    return tuple(
+        ErrorCell(key, *(Sums(n, s1, s2, found[at], found[at + 1], found[at + 2], span) for at in (0, 3, 6)))
+        for key, (n, s1, s2, *found) in rows
+    )
+
+
+def _joined(
+    dataset_version: DatasetVersion,
+    a: ClassifierVersion,
+    b: ClassifierVersion,
+    by: Sequence[str],
+    *,
+    grouped: Sequence[str] = (),
+    measures: str,
+) -> list[tuple[tuple[str, ...], Sequence[Any]]]:
+    """(slice, the columns `grouped` and `measures`) over gold `g` and the usable answers `p` of a and `q` of b."""
     for version in (a, b):
         check_comparable(dataset_version, version)
     dimensions = dimensions_of(by)
@@ -219,27 +227,15 @@ def joint_errors(
     on = (
         "ON {0}.version_id = %s AND {0}.conversation_id = g.conversation_id AND {0}.turn = g.turn AND {0}.status = 'ok'"
     )
-    first, second = "ABS(g.number - p.number)", "ABS(g.number - q.number)"
-    numbers = (first, second, f"({second} - {first})")
-    sums = ", ".join(
-        f"SUM({_WEIGHT} * {x}), SUM({_WEIGHT} * {_WEIGHT} * {x}), SUM({_WEIGHT} * {_WEIGHT} * {x} * {x})"
-        for x in numbers
-    )
+    size = len(dimensions)
     rows = _fetch(
-        f"SELECT {slices}, {_WEIGHTS}, {sums} FROM labeling_goldrow g "
+        f"SELECT {', '.join([slices, *grouped, measures])} FROM labeling_goldrow g "
         f"JOIN calibration_prediction p {on.format('p')} JOIN calibration_prediction q {on.format('q')} "
-        f"WHERE g.version_id = %s AND g.number IS NOT NULL AND NOT {fitted.SQL} AND NOT {fitted.SQL} "
-        f"GROUP BY {_ordinals(len(dimensions))}",
+        f"WHERE g.version_id = %s AND g.value IS NOT NULL AND NOT {fitted.SQL} AND NOT {fitted.SQL} "
+        f"GROUP BY {_ordinals(size + len(grouped))}",
         [*parameters, a.id, b.id, dataset_version.id, a.id, a.id, b.id, b.id],
     )
-    size = len(dimensions)
-
-    def sums_from(row: Sequence[Any], at: int) -> Sums:
-        n, s1, s2 = row[size : size + 3]
-        total, linear, squares = row[at : at + 3]
-        return Sums(n, s1, s2, total, linear, squares, span)
-
-    return tuple(ErrorCell(tuple(row[:size]), *(sums_from(row, size + at) for at in (3, 6, 9))) for row in rows)
+    return [(tuple(row[:size]), row[size:]) for row in rows]
 
 
 def check_comparable(dataset_version: DatasetVersion, version: ClassifierVersion) -> None:

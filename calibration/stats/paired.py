@@ -6,8 +6,10 @@ variance is that of the paired influence, over the joint table gold x a x b.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -73,7 +75,8 @@ class Sums:
 
     def __add__(self, other: Sums) -> Sums:
         names = ("n", "s1", "s2", "first", "linear", "squares")
-        return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in names})
+        added = {name: getattr(self, name) + getattr(other, name) for name in names}
+        return Sums(**added, span=other.span if self.span is None else self.span)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,11 @@ def _half_width(variance: float, n: int, confidence: float) -> tuple[float, str]
     return float(intervals.t_quantile(confidence, np.asarray(n - 1.0))) * float(np.sqrt(variance)), PAIRED_T
 
 
+def total(parts: Iterable[Sums]) -> Sums:
+    """The sums of several slices as one; of none, sums over no units."""
+    return reduce(add, parts, Sums(0, 0.0, 0.0, 0.0, 0.0, 0.0))
+
+
 def mean(sums: Sums, confidence: float = 0.95) -> Estimate:
     """The weighted mean of a number, as of the difference of two versions' errors: Hájek's ratio, linearised variance, t.
 
@@ -162,10 +170,10 @@ def mean(sums: Sums, confidence: float = 0.95) -> Estimate:
 def below_p(sums: Sums, bound: float) -> float:
     """One-sided p value of "the mean is at least `bound`"; 1 where it cannot be tested."""
     found = mean(sums)
-    if found.value is None or found.low is None:
+    if found.value is None or found.high is None:
         return 1.0
     if found.method == NO_VARIANCE:  # the rule of three is a limit at 95 %
-        return 0.05 if found.value + 3.0 * (sums.span or 0.0) / sums.n < bound else 1.0
+        return 0.05 if found.high < bound else 1.0
     return float(special.stdtr(sums.n - 1, (found.value - bound) / _error(sums)))
 
 

@@ -32,6 +32,8 @@ def test_sums_add_up_over_slices() -> None:
     added, whole = paired.mean(parts[0] + parts[1] + parts[2]), paired.mean(Sums.of(X, weights))
     assert (added.value, added.low, added.high) == pytest.approx((whole.value, whole.low, whole.high), abs=1e-12)
     assert whole.value == pytest.approx(np.average(X, weights=weights))
+    assert paired.mean(paired.total(parts)).low == pytest.approx(added.low, abs=1e-12)
+    assert paired.mean(paired.total([])).reason == "no_items"
 
 
 def test_an_uneven_sample_covers() -> None:
