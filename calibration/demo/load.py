@@ -114,14 +114,14 @@ class Demo:
 
 def load(demo: Demo) -> None:
     """Everything, in the order in which it would have happened."""
-    _people(demo)
+    demo.people |= people()
     signals.apply(document=signals.read(signals.READY_MADE.read_text(encoding="utf-8")))
     classifiers.apply(document=CLASSIFIERS)
-    loaded = conversations(records=_records(point.row for point in demo.points.values()))
+    loaded = conversations(records=records(point.row for point in demo.points.values()))
     demo.say(f"{loaded.created} conversations of {CUSTOMERS} customers over {world.WEEKS} weeks")
-    loaded = ingest.outcomes(records=_records(_outcomes(demo)))
+    loaded = ingest.outcomes(records=records(_outcomes(demo)))
     demo.say(f"{loaded.created} survey answers, escalations and reopened tickets")
-    loaded = ingest.predictions(records=_records(_predictions(demo)))
+    loaded = ingest.predictions(records=records(_predictions(demo)))
     demo.say(f"{loaded.created} predictions of simulated judges")
     _run_lexicons(demo)
     _calibrations(demo)
@@ -130,14 +130,17 @@ def load(demo: Demo) -> None:
     _open_queues(demo)
 
 
-def _records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
+def records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
+    """Rows as a loader reads them from a file."""
     for number, row in enumerate(rows, 1):
         yield Record(number, dict(row))
 
 
-def _people(demo: Demo) -> None:
-    for name, role in PEOPLE.items():
-        demo.people[name] = User.objects.create_user(username=name, password=PASSWORD, role=role)
+def people() -> dict[str, User]:
+    """Everybody who signs in, by name."""
+    return {
+        name: User.objects.create_user(username=name, password=PASSWORD, role=role) for name, role in PEOPLE.items()
+    }
 
 
 def _outcomes(demo: Demo) -> Iterator[dict[str, Any]]:
@@ -222,21 +225,37 @@ def _calibrate(
 def _draw(
     demo: Demo, slug: str, asked: Sequence[Signal], *, weeks: tuple[int, int], size: int, overlap: int, **filters: Any
 ) -> Queue:
+    frame = Frame(since=demo.day(weeks[0]), until=demo.day(weeks[1]) - timedelta(days=1), **filters)
+    return draw_evenly(
+        slug=slug, signals=asked, frame=frame, size=size, overlap=overlap, seed=demo.seed, people=demo.people
+    )
+
+
+def draw_evenly(
+    *,
+    slug: str,
+    signals: Sequence[Signal],
+    frame: Frame,
+    size: int,
+    overlap: int,
+    seed: int,
+    people: Mapping[str, User],
+) -> Queue:
     """A queue stratified by channel and cohort, the same number from each, so that every slice gets its verdict."""
     by = ("channel", "cohort")
     return draw_queue(
         slug=slug,
         title=slug.replace("-", " ").capitalize(),
-        signals=asked,
+        signals=signals,
         size=size,
         strategy="stratified",
         planner=plan_for("stratified", allocation="equal", by=by),
         by=by,
-        seed=demo.seed,
+        seed=seed,
         overlap=overlap,
-        members=demo.annotators(),
-        frame=Frame(since=demo.day(weeks[0]), until=demo.day(weeks[1]) - timedelta(days=1), **filters),
-        created_by=demo.people["eve"],
+        members=[people[name] for name in world.ANNOTATORS],
+        frame=frame,
+        created_by=people["eve"],
     )
 
 

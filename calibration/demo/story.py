@@ -1,84 +1,37 @@
 """The story: half a year whose four troubles are planted, one a month, each found, explained and worked off by the verbs.
 
 March: an upgrade of the judge is tougher on voice. April: trial customers are truly less happy. May: the recogniser's
-new version mishears calls. June: the judge's vendor changes the model without a word. What was planted is written down
-here once; tests and docs read it from here.
+new version mishears calls. June: the judge's vendor changes the model without a word. What was planted stands in `scenes`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zlib import crc32
 
 import numpy as np
-from numpy.typing import NDArray
 
 from calibration import classifiers, ingest, voice
-from calibration.demo import labelled, world
-from calibration.demo.load import PASSWORD, PEOPLE
+from calibration.demo import labelled, scenes, world
+from calibration.demo.load import draw_evenly, people, records
+from calibration.demo.scenes import CHANNELS, COHORTS, VALUES, Floats, Scene
 from calibration.demo.world import Touchpoint
 from calibration.drift import canaries, canary_rows, flags, monitoring, recalibration
 from calibration.models import ClassifierVersion, DriftFlag, Recalibration
 from calibration.stats import maps
 from labeling import gold, signals
-from labeling.formats.jsonl import Record
 from labeling.frames import Frame
 from labeling.ingest import conversations
 from labeling.models import DatasetVersion, Queue, Signal, User
-from labeling.sampling import draw_queue, plan_for
 
-Floats = NDArray[np.float64]
-VALUES = world.SENTIMENTS
-CHANNELS, COHORTS = ("chat", "voice"), ("business", "trial")
 CLASSIFIER = "sentiment-judge"
-A_DAY = 16
-"""Conversations of each channel × cohort."""
 ITEMS_A_WEEK = 160
-MONTHS = ("January", "February", "March", "April", "May", "June")
-
-MOODS = {"before": (0.25, 0.35, 0.40), "declined": (0.58, 0.24, 0.18)}
-"""How often customers are negative, neutral, positive; trial customers decline in April."""
-TOUGHER = 3.2
-"""How much v2 favours `negative` on voice, in logits."""
-BADLY_HEARD = {"clearvoice@5": 0.05, "clearvoice@6": 0.65}
-"""The share of calls that a version of the recogniser hears badly."""
-WORD_ERRORS = (0.03, 0.8)
-"""How strongly words are dropped and mistaken in calls that are heard well, and badly: about 2 and 35 errors in 100 words."""
-LOST_IN_NOISE = 0.8
-"""How often the judge takes a badly heard call for negative, whatever was said."""
-MILDER = 0.45
-"""How often the judge, since its vendor's change, says `neutral` where it would have said `negative`."""
 CANARIES = 80
+MONTHS = ("January", "February", "March", "April", "May", "June")
 EXPLAINED = "Trial customers are truly less happy since April."
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """One conversation as it was: the contract's row with its truth, how it was heard, and what the judge's mind drew for it."""
-
-    point: Touchpoint
-    day: date
-    badly_heard: bool
-    noise: tuple[float, ...]
-    lot: float
-    """A number in [0, 1) that decides what only happens sometimes: the same for every version, so that versions differ by
-    what was changed in them and by nothing else."""
-
-    @property
-    def voice(self) -> bool:
-        return bool(self.point.row["channel"] == "voice")
-
-    def scores(self, *, tougher: bool, heard: bool = True) -> Floats:
-        """The judge's logits: the truth, noise, and what v2 adds on voice; not `heard`: as if nothing were misheard."""
-        found: Floats = np.array([3.6 * (value == self.point.sentiment) for value in VALUES]) + np.array(self.noise)
-        if heard and self.badly_heard and self.lot < LOST_IN_NOISE:
-            found = np.array([3.0, 0.0, 0.0]) + 0.3 * np.array(self.noise)
-        if tougher and self.voice:
-            found[0] += TOUGHER
-        return found
 
 
 @dataclass(slots=True)
@@ -120,10 +73,8 @@ def tell(story: Story) -> None:
 
 def begin(story: Story) -> None:
     """January and February: a judge, its gold, and calm."""
-    for name, role in PEOPLE.items():
-        story.people[name] = User.objects.create_user(username=name, password=PASSWORD, role=role)
-    ready = signals.read(signals.READY_MADE.read_text(encoding="utf-8"))
-    signals.apply(document=ready)
+    story.people |= people()
+    signals.apply(document=signals.read(signals.READY_MADE.read_text(encoding="utf-8")))
     classifiers.apply(
         document=[
             {
@@ -226,14 +177,14 @@ def planted(story: Story) -> dict[str, float]:
     against. Each is what the month would have been without it, conversation by conversation; the customers' part is
     their moods' change, as often as the judge tells each mood's customers for negative."""
     march_, april_, may_, june_ = (story.of(month) for month in MONTHS[2:])
-    upgrade = _share(_chances(march_, "v2")) - _share(_chances(march_, "v1"))
+    upgrade = _share(scenes.chances(march_, tougher=True)) - _share(scenes.chances(march_, tougher=False))
     both = [*march_, *april_]
     said, customers = _mapped(both, changed=False).argmax(axis=1) == 0, 0.0
     for channel in CHANNELS:
-        for mood, before, after in zip(VALUES, MOODS["before"], MOODS["declined"], strict=True):
+        for mood, before, after in zip(VALUES, scenes.MOODS["before"], scenes.MOODS["declined"], strict=True):
             mine = [s.point.row["channel"] == channel and s.point.sentiment == mood for s in both]
             customers += (after - before) * float(said[mine].mean()) / len(CHANNELS) / len(COHORTS)
-    excess = 1 - BADLY_HEARD["clearvoice@5"] / BADLY_HEARD["clearvoice@6"]
+    excess = 1 - scenes.BADLY_HEARD["clearvoice@5"] / scenes.BADLY_HEARD["clearvoice@6"]
     lost = _share(_mapped(may_, changed=False)) - _share(_mapped(may_, changed=False, heard=False))
     silent = _share(_mapped(june_, changed=True)) - _share(_mapped(june_, changed=False))
     return {"upgrade": upgrade, "customers": customers, "transcription": excess * lost, "silent_drift": silent}
@@ -269,88 +220,36 @@ def _morning_after(story: Story, month: str) -> datetime:
 
 def _live(story: Story, month: str, *, recogniser: str) -> None:
     """A month's conversations."""
-    rng, (first, last) = story.rng("life", month), story.month(month)
+    first, last = story.month(month)
     days = [first + timedelta(days=offset) for offset in range((last - first).days + 1)]
-    made: list[Scene] = []
-    for channel in CHANNELS:
-        for cohort in COHORTS:
-            declined = cohort == "trial" and first >= story.month("April")[0]
-            moods = _spread(MOODS["declined" if declined else "before"], len(days) * A_DAY, rng)
-            heard = _spread((1 - BADLY_HEARD[recogniser], BADLY_HEARD[recogniser]), len(moods), rng)
-            lots = rng.permutation(len(moods)) / len(moods)
-            for number, (mood, badly, lot) in enumerate(zip(moods, heard, lots, strict=True)):
-                day, name = days[number // A_DAY], f"{channel}-{cohort}-{number % A_DAY + 1}"
-                row = _row(f"{days[number // A_DAY]:%m%d}-{name}", day, channel, cohort, VALUES[mood], rng)
-                if channel == "voice":
-                    at = datetime.fromisoformat(row["started_at"])
-                    world.as_voice(row, at, rng, errors=WORD_ERRORS[badly], provider=recogniser)
-                made.append(_scene(row, day, VALUES[mood], channel == "voice" and bool(badly), float(lot), rng))
-    made.sort(key=lambda scene: (scene.point.row["started_at"], scene.point.row["id"]))
+    declines, rng = first >= story.month("April")[0], story.rng("life", month)
+    made = scenes.of_days(days, trial_declines=declines, recogniser=recogniser, rng=rng)
     story.scenes |= {scene.point.row["id"]: scene for scene in made}
-    conversations(records=_records(scene.point.row for scene in made))
+    conversations(records=records(scene.point.row for scene in made))
     voice.measure()
-
-
-def _spread(shares: Sequence[float], size: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Numbers 0, 1, ... in exactly these shares, in any order: what was planted is in the month to the last customer."""
-    ends = np.round(np.cumsum(shares) * size).astype(int)
-    return rng.permutation(np.searchsorted(ends, np.arange(size), side="right"))
-
-
-def _row(name: str, day: date, channel: str, cohort: str, mood: str, rng: np.random.Generator) -> dict[str, Any]:
-    at = datetime.combine(day, time(6), UTC) + timedelta(minutes=float(rng.uniform(0, 14 * 60)))
-    return {
-        "id": name,
-        "source": "story",
-        "channel": channel,
-        "cohort": cohort,
-        "customer": f"{cohort}-{int(rng.integers(1, 2000)):04d}",
-        "started_at": at.isoformat(timespec="seconds"),
-        "turns": world.dialogue(str(rng.choice(world.INTENTS)), mood, "partly", rng),
-    }
-
-
-def _scene(row: dict[str, Any], day: date, mood: str, badly: bool, lot: float, rng: np.random.Generator) -> Scene:
-    point = Touchpoint(
-        row=row, week=0, sentiment=mood, resolution="partly", effort="2", satisfaction="3", intent="", tone="polite"
-    )
-    return Scene(point, day, badly, tuple(float(x) for x in rng.gumbel(size=len(VALUES))), lot)
-
-
-def _records(rows: Iterator[Mapping[str, Any]]) -> Iterator[Record]:
-    for number, row in enumerate(rows, 1):
-        yield Record(number, dict(row))
 
 
 def _score(story: Story, month: str, version: str, *, days: int = 31) -> None:
     """The predictions of v1 or v2, for the first `days` of a month."""
     first = story.month(month)[0]
-    scenes = [scene for scene in story.of(month) if scene.day < first + timedelta(days=days)]
-    _store(version, scenes, _chances(scenes, version))
-
-
-def _chances(scenes: Sequence[Scene], version: str) -> Floats:
-    return maps.softmax(np.array([scene.scores(tougher=version == "v2") for scene in scenes]))
+    mine = [scene for scene in story.of(month) if scene.day < first + timedelta(days=days)]
+    _store(version, mine, scenes.chances(mine, tougher=version == "v2"))
 
 
 def _score_promoted(story: Story, month: str, *, changed: bool = False) -> None:
     """The promoted version: what the judge says, through the map that was fitted."""
-    scenes = story.of(month)
-    _store(promoted_version().version, scenes, _mapped(scenes, changed=changed))
+    mine = story.of(month)
+    _store(promoted_version().version, mine, _mapped(mine, changed=changed))
 
 
-def _mapped(scenes: Sequence[Scene], *, changed: bool, heard: bool = True) -> Floats:
+def _mapped(of: Sequence[Scene], *, changed: bool, heard: bool = True) -> Floats:
     calibration = maps.from_dict(promoted_version().parameters["calibration_map"])
-    chances = maps.softmax(np.array([scene.scores(tougher=True, heard=heard) for scene in scenes]))
-    told = calibration.apply(chances, [scene.point.row["channel"] for scene in scenes])
-    if changed:
-        for row, scene in zip(told, scenes, strict=True):
-            if row.argmax() == 0 and scene.lot > 1 - MILDER:
-                row[[0, 1]] = row[[1, 0]]
-    return told
+    said = scenes.chances(of, tougher=True, heard=heard)
+    told = calibration.apply(said, [scene.point.row["channel"] for scene in of])
+    return scenes.milder(told, of) if changed else told
 
 
-def _store(version: str, scenes: Sequence[Scene], chances: Floats) -> None:
+def _store(version: str, scored: Sequence[Scene], chances: Floats) -> None:
     rows = (
         {
             "conversation": scene.point.row["id"],
@@ -361,9 +260,9 @@ def _store(version: str, scenes: Sequence[Scene], chances: Floats) -> None:
             "value": VALUES[int(row.argmax())],
             "probabilities": _rounded(row),
         }
-        for scene, row in zip(scenes, chances, strict=True)
+        for scene, row in zip(scored, chances, strict=True)
     )
-    loaded = ingest.predictions(records=_records(rows))
+    loaded = ingest.predictions(records=records(rows))
     assert not loaded.errors, loaded.errors[:3]
 
 
@@ -387,19 +286,9 @@ def _week_by_week(story: Story, month: str) -> None:
 
 
 def _draw_and_label(story: Story, slug: str, first: date, last: date, *, size: int) -> None:
-    queue = draw_queue(
-        slug=slug,
-        title=slug.replace("-", " ").capitalize(),
-        signals=[_signal()],
-        size=size,
-        strategy="stratified",
-        planner=plan_for("stratified", allocation="equal", by=("channel", "cohort")),
-        by=("channel", "cohort"),
-        seed=story.seed,
-        overlap=2,
-        members=annotators(story),
-        frame=Frame(since=first, until=last),
-        created_by=story.people["eve"],
+    frame = Frame(since=first, until=last)
+    queue = draw_evenly(
+        slug=slug, signals=[_signal()], frame=frame, size=size, overlap=2, seed=story.seed, people=story.people
     )
     until = datetime.combine(last + timedelta(days=1), time(8), UTC)
     rng = story.rng(slug)
@@ -439,10 +328,10 @@ def _round(story: Story, month: str, *, changed: bool) -> None:
 
 def _answer_canaries(story: Story, made: Any, at: datetime, *, changed: bool) -> None:
     names = made.canaries.order_by("position").values_list("conversation__external_id", flat=True)
-    scenes = [story.scenes[name] for name in names]
-    said = [VALUES[int(row.argmax())] for row in _mapped(scenes, changed=changed)]
+    asked = [story.scenes[name] for name in names]
+    said = [VALUES[int(row.argmax())] for row in _mapped(asked, changed=changed)]
     rows = ({"conversation": name, "value": value} for name, value in zip(names, said, strict=True))
-    canary_rows.load(canary_set=made, records=_records(rows), at=at)
+    canary_rows.load(canary_set=made, records=records(rows), at=at)
 
 
 def _evaluate(story: Story, month: str) -> None:
