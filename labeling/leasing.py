@@ -116,24 +116,8 @@ def place(*, annotator: User, queue: Queue | int | str, holding: Collection[int]
         row = cursor.fetchone()
     if row is None:
         raise NotFound("not_a_member", "there is no such queue", field="queue")
-    (
-        member,
-        lane,
-        queue_id,
-        state,
-        overlap,
-        seconds,
-        shows,
-        sooner,
-        members,
-        held,
-        elsewhere,
-        done,
-        skipped,
-        highest,
-        free,
-    ) = row[:15]
-    checked, repeat, known, practice = row[15:]
+    member, lane, queue_id, state, overlap, seconds, shows, sooner, members = row[:9]
+    held, elsewhere, done, skipped, highest, free, checked, repeat, known, practice = row[9:]
     return Place(
         annotator=annotator,
         member_id=member,

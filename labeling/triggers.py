@@ -108,6 +108,16 @@ CALIBRATION = (
 ALL = (*LABELING, *CHECKS, *CALIBRATION)
 
 
+def down(vendor: str) -> list[str]:
+    """Statements that take every trigger away, for as long as it takes to empty the tables."""
+    return [statement for guard in ALL for statement in guard.drop(vendor)]
+
+
+def up(vendor: str) -> list[str]:
+    """Statements that put every trigger up."""
+    return [statement for guard in ALL for statement in guard.create(vendor)]
+
+
 def create(guards: Sequence[Guard], schema_editor: Any) -> None:
     for guard in guards:
         for statement in guard.create(schema_editor.connection.vendor):

@@ -29,9 +29,7 @@ def tables_can_be_emptied() -> Iterator[None]:
     plain = operations.sql_flush
 
     def sql_flush(self: Any, *args: Any, **kwargs: Any) -> list[str]:
-        aside = [statement for guard in triggers.ALL for statement in guard.drop("sqlite")]
-        back = [statement for guard in triggers.ALL for statement in guard.create("sqlite")]
-        return [*aside, *plain(self, *args, **kwargs), *back]
+        return [*triggers.down("sqlite"), *plain(self, *args, **kwargs), *triggers.up("sqlite")]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(operations, "sql_flush", sql_flush)

@@ -73,14 +73,13 @@ class Command(VerbCommand):
 
 def empty() -> None:
     """Take everything out of the database. On SQLite that is a DELETE, for which the triggers step aside."""
-    guards = triggers.ALL if connection.vendor == "sqlite" else ()
-    aside = [statement for guard in guards for statement in guard.drop("sqlite")]
-    back = [statement for guard in guards for statement in guard.create("sqlite")]
+    guarded = connection.vendor == "sqlite"
     with transaction.atomic(), connection.cursor() as cursor:
-        for statement in aside:
+        for statement in triggers.down("sqlite") if guarded else ():
             cursor.execute(statement)
         call_command("flush", interactive=False, verbosity=0)
-        for statement in [*aside, *back]:
+        # Down once more: who has put them up while flushing has done no harm.
+        for statement in (*triggers.down("sqlite"), *triggers.up("sqlite")) if guarded else ():
             cursor.execute(statement)
 
 
