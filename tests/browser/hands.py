@@ -22,7 +22,13 @@ def sign_in(page: Page, live_server: Any, path: str = "/label/", *, name: str = 
     page.click("main button")
     # The page of signing in is loaded already: only the next address says that it was left.
     page.wait_for_url(lambda address: "/sign-in/" not in address)
+    focused(page)
     return page
+
+
+def focused(page: Page) -> None:
+    """Wait until what a loaded page focuses by itself has it: the browser does so with the first frame, after the load."""
+    page.wait_for_function("!document.querySelector('[autofocus]') || document.querySelector('[autofocus]').matches(':focus')")
 
 
 def assignment(page: Page) -> str:
