@@ -28,7 +28,9 @@ def sign_in(page: Page, live_server: Any, path: str = "/label/", *, name: str = 
 
 def focused(page: Page) -> None:
     """Wait until what a loaded page focuses by itself has it: the browser does so with the first frame, after the load."""
-    page.wait_for_function("!document.querySelector('[autofocus]') || document.querySelector('[autofocus]').matches(':focus')")
+    page.wait_for_function(
+        "!document.querySelector('[autofocus]') || document.querySelector('[autofocus]').matches(':focus')"
+    )
 
 
 def assignment(page: Page) -> str:
