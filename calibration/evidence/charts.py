@@ -93,7 +93,14 @@ def over_time(
     """A line with its band for each version, broken where another takes over; the bar dotted; flags as triangles."""
     c = colours or LIGHT
     data = [row | {"start": row["start"].isoformat()} for row in rows]
-    x = {"field": "start", "type": "temporal", "title": None, "axis": {"format": "%-d %b", "tickCount": 6}}
+    # The last mark may be a flag of today: room for all of it.
+    x = {
+        "field": "start",
+        "type": "temporal",
+        "title": None,
+        "scale": {"padding": 8},
+        "axis": {"format": "%-d %b", "tickCount": 6},
+    }
     lows = [row["low"] for row in rows if row["low"] is not None] + [bar]
     y_scale = {"domain": [max(min(lows), -0.2) - 0.02, 1.0], "zero": False, "clamp": True}
     y = {"type": "quantitative", "title": None, "scale": y_scale, "axis": {"tickCount": 5, "format": ".1f"}}

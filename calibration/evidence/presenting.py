@@ -171,12 +171,12 @@ def versions(document: dict[str, Any], links: _Links) -> list[dict[str, Any]]:
 
 
 def settle(document: dict[str, Any], rows: Sequence[Row]) -> dict[str, Any] | None:
-    """The page's first action: the unproven slice of one dimension that labels would settle soon, else the cheapest."""
+    """The page's first action: what labels would settle soon; one dimension before two, and what the sentence names before thin slices."""
     unproven = [row for row in rows if row["verdict"] == "unproven" and row["labels_needed"]]
     soon = [row for row in unproven if row["labels_needed"] <= SOON]
     if not soon:
         return None
-    row = min([row for row in soon if len(row["slice"]) == 1] or soon, key=lambda row: row["labels_needed"])
+    row = min(soon, key=lambda row: (len(row["slice"]) != 1, row["reason"] == sentences.THIN, row["labels_needed"]))
     where = sentences.slice_name(row["slice"]) if row["slice"] else ""
     address = draw_address(document["signal"], row["labels_needed"], row["slice"])
     return {"size": row["labels_needed"], "where": where, "address": address}

@@ -128,7 +128,8 @@ def citation(document: dict[str, Any]) -> str:
         f"{document['confidence']:.0%} intervals".replace("%", " %"),
     ]
     if document["by"]:
-        parts.append(f"Benjamini-Hochberg over {slice_count(document)} slices")
+        slices = slice_count(document)
+        parts.append(f"Benjamini-Hochberg over {slices} slices" if slices > 1 else "one slice")
     return " · ".join(parts)
 
 
