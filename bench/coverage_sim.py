@@ -91,8 +91,10 @@ def header(*names: str) -> list[str]:
     return [line(*names), line(*["---"] * len(names))]
 
 
-def too_small(cells: Stack) -> float:
-    """Share of samples that a report calls too small for a verdict."""
+def too_small(cells: Stack, name: str) -> float:
+    """Share of samples that a report calls too small for a verdict, a gate for macro-F1: those whose gold lacks a category."""
+    if name == "macro_f1":
+        return float((cells.n.sum(-1) == 0).any(-1).mean())
     shares = cells.shares
     largest = (shares.sum(-1) + shares.sum(-2)).argmax(-1)
     minority = cells.labels - np.take_along_axis(cells.n.sum(-1), largest[:, None], 1)[:, 0]
@@ -126,15 +128,15 @@ def even_samples(rng: np.random.Generator, draws: int) -> Iterator[str]:
             holding = [width for cover, width in others.values() if cover >= HOLDS[0]]
             if holding:
                 ratios.append(float((high - low)[kept].mean()) / min(holding))
-            if n >= 50 and covered < HOLDS[0] and name != "macro_f1":
+            if n >= 50 and covered < HOLDS[0]:
                 balance = f"{largest:.0%} in one" if largest else "balanced"
-                thin.append(line(name, n, size, kappa, balance, covered, over, too_small(cells)))
+                thin.append(line(name, n, size, kappa, balance, covered, over, too_small(cells, name)))
         low_cells, wide_cells = sum(c < HOLDS[0] for c in ours), sum(c > HOLDS[1] for c in ours)
         yield line(
             name, n, float(np.mean(ours)), min(ours), max(above), low_cells, wide_cells, float(np.mean(wald)), min(wald),
             len(ratios), float(np.mean(ratios)) if ratios else "–",
         )  # fmt: skip
-    yield "\n**Cells below 93 % from 50 labels on** (macro-F1 apart), and how many of their samples a report calls too small.\n"
+    yield "\n**Cells below 93 % from 50 labels on**, and how many of their samples a report or gate calls too small.\n"
     yield from header("statistic", "n", "K", "kappa", "balance", "coverage", "low > truth", "too few items")
     yield from thin
 

@@ -193,6 +193,12 @@ def _bar(rule: Rule, row: dict[str, Any], value: dict[str, Any], p: float) -> Ch
         reason, unproven = f"{row.get('n', 0)} gold units, {rule.min_n} are asked for", True
     elif value.get("value") is None:
         reason, unproven = sentences.reason(value.get("reason")), value.get("reason") == "too_few_items"
+    elif absent := _absent(rule, row):
+        holds, reason, unproven = (
+            False,
+            f"no gold unit is {sentences.listed(absent, 'or')}: a mean over all categories is open",
+            True,
+        )
     elif high is not None and high < rule.at_least:
         reason = "the whole interval lies below the bar"
     elif not holds:
@@ -200,6 +206,11 @@ def _bar(rule: Rule, row: dict[str, Any], value: dict[str, Any], p: float) -> Ch
     name = f"{rule.statistic} at least {rule.at_least:g} on {where}"
     text = f"≥ {rule.at_least:g}"
     return Check(name, row["slice"], rule.statistic, text, value, p, holds, reason, unproven=unproven)
+
+
+def _absent(rule: Rule, row: dict[str, Any]) -> list[str]:
+    """Categories without gold in a slice whose mean over all categories is asked for: what they would score is not known."""
+    return [one["value"] for one in row["per_category"] if not one["support"]] if rule.statistic == "macro_f1" else []
 
 
 def _p(rule: Rule, scale: Scale, cells: Sequence[Cell], value: dict[str, Any], sample: Sample | None) -> float:

@@ -116,7 +116,13 @@ def _of_stack(
 
 
 def is_graded(statistic: str, size: int, scale: str) -> bool:
-    """Whether some misses count for more than others; among two categories there is only one kind of miss."""
+    """Whether some misses count for more than others.
+
+    By distance, where there are more than two categories; for macro-F1 a miss of a rare category weighs as much as many of a
+    frequent one.
+    """
+    if statistic == "macro_f1":
+        return True
     by_distance = statistic in ("weighted_kappa", "ac2") or (statistic == "alpha" and scale in ("ordinal", "interval"))
     return by_distance and size > 2
 

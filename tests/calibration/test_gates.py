@@ -22,7 +22,7 @@ from calibration.evidence import gates, policies
 from calibration.models import ClassifierVersion, GateRun, Prediction, Transcription
 from labeling import tokens
 from labeling.errors import Refused
-from labeling.models import Conversation
+from labeling.models import Conversation, Signal
 from tests.make import make_conversation, make_gold, make_said, make_signal, make_user, make_version
 
 pytestmark = pytest.mark.django_db
@@ -69,6 +69,24 @@ def test_a_rule_speaks_of_its_slice_alone(tmp_path: Path) -> None:
     assert (
         run(tmp_path, "rules:\n  - {slice: {channel: voice}, statistic: accuracy, at_least: 0.6}\n", "judge@bad") == 1
     )
+
+
+def test_a_mean_over_categories_is_open_where_the_gold_lacks_one() -> None:
+    signal = Signal.objects.get()
+    sure = make_version(signal, "sure")
+    rows: list[dict[str, Any]] = [
+        {"gold": VALUES[n % 3], "channel": "chat", "said": {sure: VALUES[n % 3]}} for n in range(90)
+    ]
+    rows += [{"gold": VALUES[n % 2], "channel": "voice", "said": {sure: VALUES[n % 2]}} for n in range(90)]
+    make_gold(signal, rows, name="lacking")
+    asked = "by: [channel]\nrules:\n  - {statistic: STATISTIC, at_least: 0.5}\n"
+    done = gates.run(policy=asked.replace("STATISTIC", "macro_f1"), dataset="lacking@1", candidate="judge@sure")
+    told = {
+        check["slice"].get("channel", "all"): (check["outcome"], check["reason"]) for check in done.document["checks"]
+    }
+    assert told["all"] == told["chat"] == ("passed", "")
+    assert told["voice"] == ("not enough evidence", "no gold unit is positive: a mean over all categories is open")
+    assert gates.run(policy=asked.replace("STATISTIC", "kappa"), dataset="lacking@1", candidate="judge@sure").passed
 
 
 def test_the_whole_interval_must_clear_the_bar() -> None:

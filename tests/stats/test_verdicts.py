@@ -10,7 +10,7 @@ import pytest
 
 from calibration.stats import intervals, verdicts
 from calibration.stats.estimate import Estimate
-from calibration.stats.summary import estimate, measure
+from calibration.stats.summary import estimate, is_graded, measure
 from calibration.stats.tables import ConfusionTable
 
 GOOD = ConfusionTable.from_counts([[90, 5], [6, 80]])
@@ -46,7 +46,8 @@ def test_p_is_where_the_lower_limit_meets_the_bar(statistic: str, weighted: bool
     weights = np.array([[1.0, 9.0], [4.0, 1.0]]) if weighted else np.ones((2, 2))
     table = ConfusionTable(("a", "b"), GOOD.n, GOOD.n * weights, GOOD.n * weights**2)
     bar = (estimate(statistic, table).low or 0) - 0.02
-    p = verdicts.trust_p(statistic, measure(statistic, 2), intervals.stack([table]), bar)[0]
+    graded = is_graded(statistic, 2, "nominal")
+    p = verdicts.trust_p(statistic, measure(statistic, 2), intervals.stack([table]), bar, graded=graded)[0]
     assert 0 < p < 0.025
     assert estimate(statistic, table, confidence=1 - 2 * p).low == pytest.approx(bar, abs=1e-9)
 
