@@ -20,8 +20,9 @@ Flags = NDArray[np.bool_]
 Counts = NDArray[np.int64]
 Codes = NDArray[np.integer[Any]]
 
-# Labels counted at a time (two columns of words fill half of a usual second-level cache), and the numbers a byte holds.
-BLOCK, BYTE = 1 << 15, 256
+# Labels counted at a time (their cell numbers, as bytes, fill an eighth of a usual second-level cache, and the bins to add up
+# after each block are few beside them), and the numbers a byte holds.
+BLOCK, BYTE = 1 << 17, 256
 # Counts beyond this could not be added up without losing units in double precision.
 LARGEST_COUNT = 2**52
 
