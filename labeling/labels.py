@@ -18,7 +18,7 @@ from django.db.models import Max
 
 from labeling import checks, overlap, questions
 from labeling.errors import Conflict, Refused
-from labeling.leasing import slot_of, takeable, worded
+from labeling.leasing import give_back_surplus, one_at_a_time, slot_of, takeable, worded
 from labeling.models import CheckAnswer, Guideline, Item, KnownItem, Label, Queue, Slot, Submission, User
 from labeling.notices import announcing
 from labeling.questions import Question
@@ -300,15 +300,18 @@ def _replace(slot: Slot, annotator: User) -> None:
     Slot.objects.create(item=slot.item, queue_id=slot.queue_id, number=highest + 1, position=slot.position)
 
 
-def undo(*, annotator: User, queue: Queue, now: datetime, slot_id: int | None = None) -> Undone | None:
+def undo(
+    *, annotator: User, queue: Queue, now: datetime, slot_id: int | None = None, holding: Sequence[int] = ()
+) -> Undone | None:
     """Take back the person's last act in a queue (or the one on `slot_id`), up to ten back: the item is leased to them
-    again, and their answers come with it.
+    again, and their answers come with it. They hold no more items than before: of the others the first of `holding`
+    stays theirs, the rest is free again.
 
     None when there is nothing to take back. The labels stay in the table, superseded. Raises Conflict for a skipped item
     that others have filled since.
     """
     until = now + timedelta(seconds=queue.lease_seconds)
-    with transaction.atomic():
+    with one_at_a_time(annotator, queue.id):
         recent = Submission.objects.filter(annotator=annotator, slot__queue=queue, late=False, requeued_at__isnull=True)
         last = list(recent.order_by("-created_at", "-id").select_related("slot__queue")[:UNDO_DEPTH])
         submission = next((row for row in last if row.undone_at is None and slot_id in (None, row.slot_id)), None)
@@ -324,6 +327,7 @@ def undo(*, annotator: User, queue: Queue, now: datetime, slot_id: int | None = 
             Slot.objects.filter(id=held).update(state=Slot.State.LEASED, annotator=annotator, leased_until=until)
         else:
             held = _return_from_aside(submission.slot, annotator, now=now, until=until)
+        give_back_surplus(annotator=annotator, queue=queue, kept=held, holding=holding)
         slot = worded(Slot.objects.select_related("queue")).get(id=held)
         overlap.settle(slot)
     return Undone(slot, submission, labels)

@@ -7,7 +7,7 @@ Where the queue mixes checks in, one that is due comes first (`labeling.checks`)
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -31,7 +31,7 @@ ROUNDS = 8
 # The two questions of the hot path are written out: both databases understand them, and building them anew from Python
 # objects for each item would cost more than answering them.
 PLACE = """
-SELECT m.id, m.lane, q.id, q.state, q.overlap, q.lease_seconds, q.shows_cohort,
+SELECT m.lane, q.id, q.state, q.overlap, q.lease_seconds, q.shows_cohort,
   (SELECT count(*) FROM labeling_queuemember o WHERE o.queue_id = q.id AND o.id < m.id),
   (SELECT count(*) FROM labeling_queuemember o WHERE o.queue_id = q.id),
   (SELECT count(*) FROM labeling_slot s WHERE s.queue_id = q.id AND s.annotator_id = m.user_id AND s.state = 'leased'),
@@ -69,7 +69,6 @@ class Place:
     """
 
     annotator: User
-    member_id: int
     queue_id: int
     state: str
     lease_seconds: int
@@ -116,11 +115,10 @@ def place(*, annotator: User, queue: Queue | int | str, holding: Collection[int]
         row = cursor.fetchone()
     if row is None:
         raise NotFound("not_a_member", "there is no such queue", field="queue")
-    member, lane, queue_id, state, overlap, seconds, shows, sooner, members = row[:9]
-    held, elsewhere, done, skipped, highest, free, checked, repeat, known, practice = row[9:]
+    lane, queue_id, state, overlap, seconds, shows, sooner, members = row[:8]
+    held, elsewhere, done, skipped, highest, free, checked, repeat, known, practice = row[8:]
     return Place(
         annotator=annotator,
-        member_id=member,
         queue_id=queue_id,
         state=state,
         lease_seconds=seconds,
@@ -173,7 +171,7 @@ def lease_at(standing: Place, *, now: datetime) -> Slot | None:
 def _take(standing: Place, *, now: datetime, until: datetime) -> int | None:
     """The check that is due, or the first slot that can be had."""
     if standing.mix.share and standing.items_left:
-        with _one_at_a_time(standing):
+        with one_at_a_time(standing.annotator, standing.queue_id):
             if _holds_enough(standing).exists():
                 raise _HandsFull
             check = checks.serve(
@@ -194,12 +192,12 @@ class _HandsFull(Exception):
 
 
 @contextmanager
-def _one_at_a_time(standing: Place) -> Iterator[None]:
+def one_at_a_time(annotator: User, queue_id: int) -> Iterator[None]:
     """A transaction in which nobody else takes a slot for this person, since the row of their membership is locked: two
     requests at once would both count what they hold before either takes. SQLite has one writer as it is."""
     with transaction.atomic():
         if connection.features.has_select_for_update:
-            membership = QueueMember.objects.select_for_update(no_key=True).filter(id=standing.member_id)
+            membership = QueueMember.objects.select_for_update(no_key=True).filter(queue=queue_id, user=annotator)
             if not membership.values_list("id"):
                 raise NotFound("not_a_member", "there is no such queue", field="queue")
         yield
@@ -264,7 +262,7 @@ def takeable(now: datetime) -> Q:
 def _claim(slot_id: int, standing: Place, *, now: datetime, until: datetime) -> bool:
     """The conditional UPDATE. A lost race is an answer, not an error; so is another slot of an item one has already."""
     try:
-        with _one_at_a_time(standing):
+        with one_at_a_time(standing.annotator, standing.queue_id):
             claimed = Slot.objects.filter(takeable(now), ~Exists(_holds_enough(standing)), id=slot_id).update(
                 state=Slot.State.LEASED, annotator=standing.annotator, leased_until=until
             )
@@ -292,6 +290,17 @@ def release(*, annotator: User, slot_id: int, now: datetime) -> bool:
     if slot.is_check:  # it is nobody else's: it comes back with the person
         return held.update(leased_until=now) == 1
     return held.update(state=Slot.State.FREE, annotator=None, leased_until=None) == 1
+
+
+def give_back_surplus(*, annotator: User, queue: Queue, kept: int, holding: Sequence[int] = ()) -> None:
+    """Free what a person holds beyond MOST_HELD now that the slot `kept` has come to them again. What `holding` names first
+    stays, then what they would be given first. A check stays as well: it is nobody else's."""
+    held = Slot.objects.filter(queue=queue, annotator=annotator, state=Slot.State.LEASED).exclude(id=kept)
+    rows = list(held.order_by("position", "id").values_list("id", "item_id"))
+    wish = {slot_id: place for place, slot_id in enumerate(reversed(holding), start=1)}
+    rows.sort(key=lambda row: (row[1] is not None, -wish.get(row[0], 0)))
+    surplus = [slot_id for slot_id, item in rows[MOST_HELD - 1 :] if item is not None]
+    held.filter(id__in=surplus).update(state=Slot.State.FREE, annotator=None, leased_until=None)
 
 
 def slot_of(annotator: User, slot_id: int) -> Slot:

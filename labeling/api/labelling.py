@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -133,21 +134,23 @@ class Flag(Labelling):
 class Undo(Labelling):
     @extend_schema(summary="Take an act on an assignment back", request=OpenApiTypes.OBJECT, responses=ACT)
     def post(self, request: Request, assignment: int) -> HttpResponse:
-        annotator = self.annotator(request)
+        """`{"holding": [assignment, …]}` as for the next item: the first of them stays leased beside the one that comes back,
+        the others are free again."""
+        annotator, holding = self.annotator(request), _holding(self.body(request))
         queue = leasing.slot_of(annotator, assignment).queue
-        return JsonResponse(undone(annotator=annotator, queue=queue, slot_id=assignment))
+        return JsonResponse(undone(annotator=annotator, queue=queue, slot_id=assignment, holding=holding))
 
 
 class UndoLast(Labelling):
     @extend_schema(summary="Take the last act in a queue back", request=OpenApiTypes.OBJECT, responses=ACT)
     def post(self, request: Request, slug: str) -> HttpResponse:
-        annotator = self.annotator(request)
-        return JsonResponse(undone(annotator=annotator, queue=queue_to_label(annotator, slug)))
+        annotator, holding = self.annotator(request), _holding(self.body(request))
+        return JsonResponse(undone(annotator=annotator, queue=queue_to_label(annotator, slug), holding=holding))
 
 
-def undone(*, annotator: User, queue: Queue, slot_id: int | None = None) -> dict[str, Any]:
+def undone(*, annotator: User, queue: Queue, slot_id: int | None = None, holding: Sequence[int] = ()) -> dict[str, Any]:
     """The item of the last act, leased again, with the answers that it had."""
-    back = labels.undo(annotator=annotator, queue=queue, now=timezone.now(), slot_id=slot_id)
+    back = labels.undo(annotator=annotator, queue=queue, now=timezone.now(), slot_id=slot_id, holding=holding)
     if back is None:
         raise NotFound("nothing_to_undo", "there is nothing to take back: undo reaches ten items back")
     asked = questions.asked(queue.id)

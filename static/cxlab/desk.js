@@ -301,13 +301,13 @@
     if (asking) return;
     asking = true;
     try {
-      const { ok, data } = await call(`queues/${state.queue}/undo/`, {});
+      const { ok, data } = await call(`queues/${state.queue}/undo/`, { holding: held() });
       if (!ok) return notice(data?.title || "Nothing to take back.");
       past.pop(); back(data, { ...data.answer, confidence: data.answer.labels[0]?.confidence ?? undefined }, data.answer.kind === "answer");
     } catch { notice("Undo needs a connection."); } finally { asking = false; }
   }
   function back(item, given, counted) {
-    save(); if (current) ahead.unshift(current);
+    save(); if (current) ahead = [current];  // what lies further ahead is given back; its draft stays
     if (counted) done = Math.max(0, done - 1);
     item.since = Date.now(); left += 1; ended = false; show(item, given); save();
   }

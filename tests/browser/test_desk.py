@@ -8,7 +8,7 @@ import pytest
 from axe_core_python.sync_playwright import Axe
 from playwright.sync_api import Page, Route
 
-from labeling.models import Category, Label, Queue, Submission, User
+from labeling.models import Category, Label, Queue, Slot, Submission, User
 from tests.browser.hands import SUBMIT, VALUES, assignment, press, settled, sign_in, stored
 from tests.make import make_conversation, make_queue, make_signal, make_user
 
@@ -68,6 +68,26 @@ def test_undo_brings_the_answer_back_and_another_replaces_it(desk: Page) -> None
     assert stored()[second] == "neutral"
     assert Label.objects.filter(submission__slot_id=second).count() == 2
     assert len(stored()) == 2
+
+
+def test_three_undone_come_back_one_after_another_with_their_answers(desk: Page) -> None:
+    """Only two of them are held; the others come back from the queue, with the drafts that the browser has kept."""
+    given = [(press(desk, key), VALUES[int(key) - 1]) for key in "1231"]
+    settled(desk)
+    for slot, value in reversed(given[1:]):
+        desk.keyboard.press("Backspace")
+        desk.wait_for_selector(f"#desk[data-assignment='{slot}']")
+        assert desk.locator(f"input[value={value}]").is_checked()
+        settled(desk)
+        desk.wait_for_load_state("networkidle")
+        assert Slot.objects.filter(state="leased").count() == 2
+    assert len(stored()) == 1
+    for slot, value in given[1:]:
+        desk.wait_for_selector(f"#desk[data-assignment='{slot}']")
+        assert desk.locator(f"input[value={value}]").is_checked()
+        desk.keyboard.press("Enter")
+    settled(desk)
+    assert {slot: stored()[slot] for slot, _ in given} == dict(given)
 
 
 def test_an_undo_without_a_connection_is_sent_in_its_turn(desk: Page) -> None:

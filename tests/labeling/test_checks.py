@@ -254,6 +254,17 @@ def test_a_check_is_nobody_elses_even_when_its_lease_has_run_out(ann: User) -> N
     assert outcome.created and not outcome.submission.late
 
 
+def test_a_check_stays_in_hand_when_an_item_is_taken_back(ann: User) -> None:
+    queue = make_queue(items=40, members=[ann], repeat_share=0.4, repeat_after_items=0)
+    check = check_in_hand(ann, queue)
+    ahead = leasing.lease(annotator=ann, queue=queue, now=NOW, holding=[check.id])
+    assert ahead is not None
+    back = labels.undo(annotator=ann, queue=queue, now=NOW, holding=[ahead.id])
+    assert back is not None
+    held = queue.slots.filter(state="leased", annotator=ann)
+    assert set(held.values_list("id", flat=True)) == {back.slot.id, check.id}
+
+
 def test_a_check_can_be_undone_skipped_and_answered_once(ann: User) -> None:
     queue = make_queue(items=40, members=[ann], repeat_share=0.4, repeat_after_items=0)
     slot = check_in_hand(ann, queue)

@@ -97,6 +97,49 @@ def test_undo_walks_back_and_ends() -> None:
     assert current() == []
 
 
+def test_who_takes_several_back_holds_two_and_the_others_are_free_again() -> None:
+    ann, ben = make_user(), make_user()
+    queue = make_queue(items=8, members=[ann, ben])
+    done: list[int] = []
+    for turn in range(4):
+        slot = lease(ann, queue)
+        answer(ann, slot, key=str(turn))
+        done.append(slot.id)
+    on_screen = lease(ann, queue).id
+    prefetched = leasing.lease(annotator=ann, queue=queue, now=NOW, holding=[on_screen])
+    assert prefetched is not None
+
+    def held(taken_back: int, beside: int) -> None:
+        back = labels.undo(annotator=ann, queue=queue, now=NOW, holding=[beside, prefetched.id])
+        assert back is not None and back.slot.id == taken_back
+        mine = set(Slot.objects.filter(annotator=ann, state="leased").values_list("id", flat=True))
+        assert mine == {taken_back, beside}
+
+    held(done[3], on_screen)
+    held(done[2], done[3])
+    held(done[1], done[2])
+    assert Slot.objects.filter(id__in=[on_screen, prefetched.id, done[3]], state="free", annotator=None).count() == 3
+    given = {lease(ben, queue, holding=[]).id}
+    for slot_id in (done[1], done[2]):
+        answer(ann, Slot.objects.get(id=slot_id), key=f"again {slot_id}", value="positive")
+    while (slot := leasing.lease(annotator=ann, queue=queue, now=NOW)) is not None:
+        given.add(slot.id)
+        answer(ann, slot, key=f"again {slot.id}", value="positive")
+    assert given == set(queue.slots.values_list("id", flat=True)) - {done[0], done[1], done[2]}
+    assert len(current()) == 7  # all but the one that is in ben's hands
+
+
+def test_undo_without_a_word_keeps_what_would_be_given_next() -> None:
+    ann = make_user()
+    queue = make_queue(items=6, members=[ann])
+    first = lease(ann, queue)
+    answer(ann, first, key="1")
+    on_screen = lease(ann, queue)
+    leasing.lease(annotator=ann, queue=queue, now=NOW, holding=[on_screen.id])
+    labels.undo(annotator=ann, queue=queue, now=NOW)
+    assert set(Slot.objects.filter(state="leased").values_list("id", flat=True)) == {first.id, on_screen.id}
+
+
 def test_a_skipped_item_goes_to_others_and_not_to_me_again() -> None:
     ann, ben = make_user(), make_user()
     queue = make_queue(items=1, members=[ann, ben])
