@@ -51,11 +51,11 @@ FILLERS = [
     "monday",
 ]
 SIGNAL = {"slug": "resolved", "scale": "binary", "categories": ["no", "yes"],
-          "trust": {"statistic": "accuracy", "at_least": 0.8}}  # fmt: skip
-
-
-SEED = 1
-"""A curve that does not fall looks like one that does in one of 40 worlds; in this one it does not."""
+          "trust": {"statistic": "kappa", "at_least": 0.6}}  # fmt: skip
+SEEDS = range(1, 6)
+"""A curve that does not fall looks in one of 40 worlds like one that does, which is its level: of 24 worlds it was one."""
+BAR = 0.8
+"""The agreement at which kappa is 0.6, where both answers are as common as each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +76,9 @@ def empty_cache() -> None:
     cache.clear()
 
 
-def rows(world: World) -> Iterator[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]]:
+def rows(world: World, seed: int) -> Iterator[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]]:
     """A conversation, its label and its prediction, each as a row of the contract."""
-    rng = random.Random(SEED)
+    rng = random.Random(seed)
     for week in range(WEEKS):
         later = week >= CHANGE
         for number in range(90):
@@ -109,10 +109,10 @@ def classified(heard: list[str], truth: str, right: float | None, rng: random.Ra
     return truth if set(TELLING[truth]) <= set(heard) else other
 
 
-def play(world: World) -> list[DriftFlag]:
+def play(world: World, seed: int) -> list[DriftFlag]:
     """Everything through the verbs that real data comes in by: calibrate on the first weeks, look at the later ones."""
     signals.apply(document=[SIGNAL])
-    every = list(rows(world))
+    every = list(rows(world, seed))
     after = START + timedelta(weeks=CHANGE)
     for weeks in (range(CALIBRATED), range(CALIBRATED, WEEKS)):
         part = [row for row in every if int(row[0]["id"].split("-")[1]) in weeks]
@@ -140,32 +140,38 @@ def curve() -> hearing.Hearing:
     return found
 
 
-def test_a_worse_recogniser_is_named_by_the_curve_and_by_the_flag(client: Client) -> None:
-    flags = play(ASR_WORSE)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_worse_recogniser_is_named_by_the_curve_and_by_the_flag(seed: int, client: Client) -> None:
+    flags = play(ASR_WORSE, seed)
     below = [flag for flag in flags if flag.kind == "agreement"]
-    assert below and all(flag.slice.get("channel", "voice") == "voice" for flag in below)
+    assert below and all(flag.slice.get("channel") == "voice" for flag in below)
     for flag in below:
         named = causes.of(flag)
         assert [(cause.flag.kind, str(cause.flag.version)) for cause in named] == [("asr", "ear@2026")]
         assert "Word error rate rose from" in named[0].sentence
     found = curve()
     assert found.falls and found.verdict == hearing.FALLS
-    for rate in (0.1, 0.2, 0.3, 0.4):
-        assert found.fitted(rate) == pytest.approx((1 - rate) ** 2, abs=0.08), rate
-    assert found.trend.falls_below_at == pytest.approx(1 - 0.8**0.5, abs=0.04)
+    fitted = [found.fitted(rate) for rate in (0.05, 0.1, 0.2, 0.3, 0.4)]
+    assert fitted == sorted(fitted, reverse=True)
+    assert fitted == pytest.approx([(1 - rate) ** 2 for rate in (0.05, 0.1, 0.2, 0.3, 0.4)], abs=0.1)
+    assert found.bar == pytest.approx(BAR, abs=0.01)
+    assert found.trend.falls_below_at == pytest.approx(1 - BAR**0.5, abs=0.05)
     client.force_login(make_user(role="engineer"))
     page = client.get(f"/drift/{below[0].id}/").content.decode()
     assert "Possible causes" in page and "ear@2026" in page
-    assert "accuracy of finder@1 on voice falls below the bar when WER passes" in client.get("/voice/").content.decode()
+    assert "kappa of finder@1 on voice falls below the bar when WER passes" in client.get("/voice/").content.decode()
 
 
-def test_a_changed_classifier_is_not_blamed_on_the_recogniser(client: Client) -> None:
-    flags = play(CLASSIFIER_CHANGED)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_changed_classifier_is_not_blamed_on_the_recogniser(seed: int, client: Client) -> None:
+    flags = play(CLASSIFIER_CHANGED, seed)
     below = [flag for flag in flags if flag.kind == "agreement"]
-    assert below and not [flag for flag in flags if flag.kind == "asr"]
+    assert {flag.slice["channel"] for flag in below} == {"chat", "voice"}, "where nothing is heard, it is worse as well"
+    assert not [flag for flag in flags if flag.kind == "asr"]
     assert not any(causes.of(flag) for flag in below)
     found = curve()
-    assert not found.falls and found.verdict != hearing.FALLS
+    assert not found.falls and found.verdict == hearing.BELOW
     client.force_login(make_user(role="engineer"))
-    assert "ear@2026" not in client.get(f"/drift/{below[0].id}/").content.decode()
+    for flag in below:
+        assert "ear@2026" not in client.get(f"/drift/{flag.id}/").content.decode()
     assert "on voice falls below the bar when WER" not in client.get("/voice/").content.decode()
