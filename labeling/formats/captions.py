@@ -246,6 +246,6 @@ SRT = Format(
     writes={"conversations": write_srt},
     drops={
         "conversations": "everything but id, roles, words and times to the millisecond; empty lines in a turn; "
-        "a turn without times comes back with a second of its own"
+        "a turn without words comes back as a dash, one without times with a second of its own"
     },
 )

@@ -20,8 +20,9 @@ from calibration.models import Prediction, Span
 from labeling import gold, tokens
 from labeling.formats import catalogue
 from labeling.models import Conversation, Label, QueueMember
-from tests.calibration.test_dumping import lines, read
+from tests.calibration.test_dumping import lines
 from tests.labeling.test_formats import CONVERSATION, LABELS, PHOENIX, PREDICTIONS, STUDIO, VTT
+from tests.labeling.test_real_formats import REAL, real_rows
 from tests.make import make_conversation, make_label, make_queue, make_said, make_signal, make_user, make_version
 
 pytestmark = pytest.mark.django_db
@@ -76,24 +77,22 @@ def test_a_dump_loaded_again_changes_nothing(name: str, signals: None, tmp_path:
         assert dump(kind, name) == file.read_bytes()
 
 
-@pytest.mark.parametrize("name", ["harpervalley"])
+@pytest.mark.parametrize("name", REAL)
 def test_real_data_come_back_through_the_database(name: str, shared: Path, tmp_path: Path) -> None:
     folder = shared / "data" / name
     call("signals", "apply", str(folder / "signals.yaml"))
     call("classifiers", "apply", str(folder / "classifiers.json"))
+    known = real_rows(folder)
     for kind in ("conversations", "labels", "predictions"):
-        call("load", kind, str(folder / f"{kind}.jsonl.gz"))
-        count = len(read(folder / f"{kind}.jsonl.gz"))
+        load_rows(tmp_path, kind, known[kind])
         for format_name, format in catalogue.FORMATS.items():
             if format_name in ("jsonl", "srt", "simulation") or kind not in format.writes or kind not in format.reads:
                 continue
             file = tmp_path / f"{kind}-{format_name}"
             file.write_bytes(dump(kind, format_name))
             loaded = call("load", kind, str(file), "--format", format_name)
-            assert f"created=0 updated=0 unchanged={count}" in loaded, (kind, format_name)
-    assert lines([json.loads(row) for row in dump("labels", "jsonl").splitlines()]) == lines(
-        read(folder / "labels.jsonl.gz")
-    )
+            assert f"created=0 updated=0 unchanged={len(known[kind])}" in loaded, (kind, format_name)
+    assert lines([json.loads(row) for row in dump("labels", "jsonl").splitlines()]) == lines(known["labels"])
 
 
 def test_a_whole_label_studio_project_comes_in(signals: None, tmp_path: Path) -> None:

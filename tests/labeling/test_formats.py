@@ -6,14 +6,11 @@ import gzip
 import io
 import json
 import zipfile
-from collections import defaultdict
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -376,34 +373,6 @@ def test_openai_examples_end_with_the_right_answer() -> None:
     assert [one["messages"][-1]["content"] for one in examples] == ["negative", '["joy"]', "2.5", "neutral", "plea"]
     assert all(len(value) <= 512 for one in examples for value in one["metadata"].values())
     assert examples[-1]["messages"][1]["content"].endswith("Judge the last turn.")
-
-
-@pytest.mark.parametrize("name", ["harpervalley", "empathy", "tdeval", "alttest_cebab"])
-def test_real_data_come_back(name: str, shared: Path) -> None:
-    """Everything of a real set through every format; what a format says that it drops is left out of the comparison."""
-    folder = shared / "data" / name
-    scales = {one["slug"]: one["scale"] for one in yaml.safe_load((folder / "signals.yaml").read_text())}
-    known: dict[str, list[dict[str, Any]]] = {}
-    for kind in ("conversations", "labels", "predictions"):
-        with gzip.open(folder / f"{kind}.jsonl.gz", "rt", encoding="utf-8") as file:
-            known[kind] = [json.loads(line) for line in file]
-    home = {row["id"]: row for row in known["conversations"][:60]}
-    for format_name, kind in LOSSLESS:
-        format = catalogue.FORMATS[format_name]
-        mine: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        for row in known[kind]:
-            if row.get("conversation", row.get("id")) in home and not (
-                format_name == "simulation" and row.get("turn") is not None
-            ):
-                mine[row.get("conversation", row.get("id"))].append(row)
-        units = [Unit(home[key], **({} if kind == "conversations" else {kind: its})) for key, its in mine.items()]
-        body = b"".join(format.writes[kind](units, kind))
-        said = Options(name=f"x.{format.ending}", scales=scales)
-        found = list(catalogue.read(io.BytesIO(body), format=format, kind=kind, options=said))
-        wrong = [one for one in found if isinstance(one, RowError)]
-        assert wrong == [], (format_name, kind)
-        want = sorted(plain(row) for its in mine.values() for row in its)
-        assert sorted(plain(one.data) for one in found) == want, (format_name, kind)  # type: ignore[union-attr]
 
 
 # --- bad files -----------------------------------------------------------------------------------------------------
