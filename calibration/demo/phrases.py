@@ -102,6 +102,85 @@ AGENT_LAST = {
     ),
 }
 
+# What is drawn above need not fit what was said before: these take its place where it does not. Each has as many words as
+# the line that it replaces, and those of SUBSTITUTES at the same place, so that calls are heard as they were drawn.
+FITTING = {
+    "technical": {
+        "I can credit {amount} euros now, the rest needs a decision by accounting.": "I can change one part now, the rest needs a decision by colleagues.",
+        "Which order is it about?": "One account or several ones?",
+        "The refund of {amount} euros is on its way, three working days.": "The account of your team is set back, three minutes of patience.",
+    },
+    "account": {
+        "I can credit {amount} euros now, the rest needs a decision by accounting.": "I can change one part now, the rest needs a decision by colleagues.",
+        "Sorry to hear that. I will check what happened.": "Good that you ask. I will check that now.",
+        "Since when has that been so?": "Are you an admin there yourself?",
+        "Which order is it about?": "One account or several ones?",
+        "The refund of {amount} euros is on its way, three working days.": "The account for your team is on its way, three working days.",
+    },
+    "cancellation": {
+        "Since when has that been so?": "May I ask why you leave?",
+        "Which order is it about?": "One account or several ones?",
+        "I found the cause and removed it. Could you try again? … Good.": "I found the form and sent it. Could you look there? … Good.",
+        "There is a way around it until the next update.": "There is a way to pause it until next spring.",
+    },
+    "information": {
+        "I can credit {amount} euros now, the rest needs a decision by accounting.": "I can change one part now, the rest needs a decision by colleagues.",
+        "Sorry to hear that. I will check what happened.": "Good that you ask. I will check that now.",
+        "Since when has that been so?": "Is that for your whole team?",
+        "Which order is it about?": "One account or several ones?",
+        "I have corrected it now; you will get a confirmation in a minute.": "I have looked it up; you will get an answer in a minute.",
+        "That is done. The change is active from today.": "That is possible. The offer is open from today.",
+        "I found the cause and removed it. Could you try again? … Good.": "I found the page and sent it. Could you look there? … Good.",
+        "The refund of {amount} euros is on its way, three working days.": "The account for your team is on its way, three working days.",
+        "There is a way around it until the next update.": "There is a way to that with the next update.",
+        "I see the same error, and I do not know the cause yet.": "I see the same page, and I do not know any more myself.",
+    },
+}
+"""What an agent says instead, by what the customer came for."""
+
+ASKS = {
+    "I see. May I have the number of your account, please?": "account",
+    "Since when has that been so?": "since",
+    "Which order is it about?": "order",
+    "I see the entry now. Is the address still the same?": "address",
+    "One account or several ones?": "several",
+    "Are you an admin there yourself?": "admin",
+    "May I ask why you leave?": "leaving",
+    "Is that for your whole team?": "team",
+}
+"""What a line of an agent asks for; the others ask for nothing."""
+
+_NUMBER = ("It is {number}.", "I think it is {number}.", "The number is {number}.", "I have it here somewhere: it must be {number}.",
+           "It should be {number} in your list.", "Sure, it is {number}, take your time.", "Sure, that should be {number} here.")  # fmt: skip
+ANSWERS = {
+    "": ("That is fine.", "Yes, I am still here.", "I can wait, yes.", "I am not sure who else I should ask.",
+         "You can write to me as well.", "Sure, that is fine, take your time.", "Good, that works nicely for me."),
+    "account": _NUMBER,
+    "order": _NUMBER,
+    "since": ("Since last {weekday}.", "It began on {weekday}, roughly.", "It started on {weekday}.", "I am not sure, it may have been earlier.",
+              "It has been like that for days.", "Only since {weekday}, so take your time.", "Since {weekday}; before that, all nicely."),
+    "address": ("Yes, it is.", "Yes, that is the one.", "It is the same.", "I am not sure, we may have moved since.",
+                "The address is the same as before.", "Sure, it still is, take your time.", "Yes, mail reaches us nicely there."),
+    "several": ("Only that one.", "Only the one, I think.", "Just that one, yes.", "I am not sure, there may be one more.",
+                "There is one more that I use.", "Only that one, so take your time.", "Only one, and it works nicely."),
+    "admin": ("I think so.", "Yes, I should be one.", "No, my colleague is.", "I am not sure, it may be my boss.",
+              "Yes, since the beginning of the year.", "Yes, I am, and take your time.", "Yes, that works nicely so far."),
+    "leaving": ("We are moving.", "We do not need it.", "Our office closes soon.", "I am not sure, my boss has decided that.",
+                "We have another product for that now.", "Only because we move, it was good.", "We move; all was nicely done."),
+    "team": ("The whole team.", "For all of us, yes.", "For our whole team.", "I am not sure yet, it may be all.",
+             "For me alone, at least at first.", "For all of us, take your time.", "For all, they would love it."),
+}  # fmt: skip
+"""What a customer says instead of each of ANSWERED, by what they were asked for."""
+ANSWERED = (*CUSTOMER_MIDDLE["neutral"], *CUSTOMER_MIDDLE["positive"][:2])
+
+
+def fitting(line: str, *, intent: str, asked: str) -> str:
+    """The drawn line, or what fits better: `intent` is what the customer came for, `asked` what the agent said before."""
+    if line in ANSWERED:
+        return ANSWERS[ASKS.get(asked, "")][ANSWERED.index(line)]
+    return FITTING.get(intent, {}).get(line, line)
+
+
 CLOSINGS = {
     "negative": (
         "This is really disappointing.",

@@ -138,18 +138,22 @@ def dialogue(intent: str, sentiment: str, resolution: str, rng: np.random.Genera
         "month": rng.choice(phrases.MONTHS),
         "weekday": rng.choice(phrases.WEEKDAYS),
         "amount": int(rng.integers(9, 180)),
-        "order": f"{int(rng.integers(1000, 9999))}",
+        "order": (order := int(rng.integers(1000, 9999))),
         "percent": int(rng.integers(20, 95)),
         "team": int(rng.integers(4, 60)),
     }
 
     said: set[str] = set()
+    spoken: list[str] = []
 
     def say(role: str, choices: Sequence[str]) -> dict[str, Any]:
         """A line that was not said before in this conversation, as long as there is one."""
         phrase = str(rng.choice([choice for choice in choices if choice not in said] or list(choices)))
         said.add(phrase)
-        return {"role": role, "text": phrase.format(**facts)}
+        before = spoken[-1] if spoken else ""
+        spoken.append(phrases.fitting(phrase, intent=intent, asked=before))
+        number = order if phrases.ASKS.get(before) == "order" else 7 * order
+        return {"role": role, "text": spoken[-1].format(**facts, number=number)}
 
     turns = [say("customer", phrases.OPENINGS[intent]), say("agent", phrases.AGENT_FIRST)]
     for _ in range(int(rng.integers(1, 4))):

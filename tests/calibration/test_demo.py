@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import itertools
+import re
 from datetime import UTC, date, datetime
 
+import numpy as np
 import pytest
 from django.core.management import call_command
 from django.db import IntegrityError
 
+from calibration.demo import phrases, world
 from calibration.demo.load import Demo, load
 from calibration.drift import monitoring
 from calibration.management.commands import demo
@@ -75,3 +79,31 @@ def test_a_workspace_with_something_in_it_is_left_alone() -> None:
         call_command("demo", stdout=io.StringIO(), stderr=errors)
     assert stopped.value.code == 1
     assert "--reset" in errors.getvalue()
+
+
+def test_what_is_said_instead_is_heard_as_the_line_that_was_drawn() -> None:
+    """As many words, and the words that a recogniser mistakes at the same place: else every later draw would move."""
+
+    def heard(line: str) -> list[bool]:
+        return [word.strip(".,?!").lower() in phrases.SUBSTITUTES for word in line.split()]
+
+    for instead in phrases.FITTING.values():
+        assert [heard(line) for line in instead.values()] == [heard(line) for line in instead]
+    for answers in phrases.ANSWERS.values():
+        assert [heard(line) for line in answers] == [heard(line) for line in phrases.ANSWERED]
+    agents = {*phrases.AGENT_FIRST, *phrases.AGENT_MIDDLE, *sum(phrases.AGENT_LAST.values(), ())}
+    assert {line for instead in phrases.FITTING.values() for line in instead} <= agents
+    assert set(phrases.ASKS) <= agents | {line for instead in phrases.FITTING.values() for line in instead.values()}
+
+
+def test_a_customer_answers_what_was_asked() -> None:
+    rng = np.random.default_rng(3)
+    number = re.compile(r"\d{4,}")
+    asked = set()
+    for _ in range(300):
+        turns = world.dialogue(str(rng.choice(world.INTENTS)), "neutral", "partly", rng)
+        for question, answer in itertools.pairwise(turn["text"] for turn in turns):
+            asked.add(topic := phrases.ASKS.get(question, ""))
+            if question in {*phrases.ASKS, *phrases.AGENT_FIRST}:
+                assert bool(number.search(answer)) == (topic in ("account", "order")), (question, answer)
+    assert asked == set(phrases.ANSWERS)
