@@ -189,8 +189,8 @@ def versions_named(
     if len(found) < count:
         raise Refused(
             "no_predictions",
-            f"this strategy needs {count} classifier version{'s' if count > 1 else ''} with predictions for "
-            f"{signal.slug}; there {'is' if len(found) == 1 else 'are'} {len(found)}",
+            f"this strategy needs {count} classifier version{'s' if count > 1 else ''} with "
+            f"{'probabilities' if sure else 'predictions'} for {signal.slug}; there {'is' if len(found) == 1 else 'are'} {len(found)}",
             field="classifier",
         )
     return tuple(found[:count])

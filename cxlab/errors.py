@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -43,11 +44,17 @@ def problem(error: Exception, context: dict[str, Any]) -> Response | None:
         "type": "about:blank",
         "title": _title(error, response.status_code),
         "status": response.status_code,
-        "code": getattr(error, "default_code", "error"),
-        "errors": list(_fields(detail)),
+        "code": "not_found" if response.status_code == 404 else getattr(error, "default_code", "error"),
+        "errors": list(_fields(_no_model(detail))),
     }
     response.content_type = PROBLEM
     return response
+
+
+def _no_model(detail: Any) -> Any:
+    """What Django says where an object is missing, without the name of its class."""
+    missing = re.fullmatch(r"No (\w+) matches the given query\.", detail) if isinstance(detail, str) else None
+    return f"There is no such {re.sub(r'(?<!^)(?=[A-Z])', ' ', missing[1]).lower()}." if missing else detail
 
 
 def _title(error: Exception, status: int) -> str:

@@ -35,19 +35,20 @@ class ClassifierSerializer(serializers.ModelSerializer[Classifier]):
 
 
 class Classifiers(generics.ListAPIView[Classifier]):
-    """The classifiers; POST creates them with versions in the form of `classifiers apply`, one or a list."""
+    """The classifiers; POST creates them with versions in the form of `classifiers apply`, one or a list, and answers alike."""
 
     scopes: ClassVar = {"GET": "read", "POST": "ingest"}
     serializer_class = ClassifierSerializer
     queryset = Classifier.objects.select_related("signal").prefetch_related("versions__parent").order_by("id")
 
-    @extend_schema(request=OpenApiTypes.OBJECT, responses={201: ClassifierSerializer(many=True)})
+    @extend_schema(request=OpenApiTypes.OBJECT, responses={201: ClassifierSerializer})
     def post(self, request: Request) -> Response:
         document = request.data if isinstance(request.data, list) else [request.data]
         done = classifiers.apply(document=document)
         slugs = [entry["slug"] for entry in document]
         rows = self.get_queryset().filter(slug__in=slugs)
-        return Response(ClassifierSerializer(rows, many=True).data, status=201 if done.created else 200)
+        told = ClassifierSerializer(rows, many=True).data
+        return Response(told if isinstance(request.data, list) else told[0], status=201 if done.created else 200)
 
 
 class Versions(generics.ListAPIView[ClassifierVersion]):

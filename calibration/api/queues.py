@@ -85,7 +85,8 @@ class NewQueueSerializer(MixSerializer):
     slug = serializers.SlugField(max_length=80)
     title = serializers.CharField(max_length=200, required=False, default="")
     description = serializers.CharField(required=False, default="", allow_blank=True)
-    signals = serializers.ListField(child=serializers.CharField(), allow_empty=False)
+    signals = serializers.ListField(child=serializers.CharField(), allow_empty=False, required=False)
+    signal = serializers.CharField(required=False, help_text="instead of signals, where it is one")
     size = serializers.IntegerField(min_value=1)
     strategy = serializers.ChoiceField(choices=sampling.STRATEGIES, default="uniform")
     by = serializers.ListField(child=serializers.CharField(), default=list)
@@ -100,6 +101,11 @@ class NewQueueSerializer(MixSerializer):
     shows_cohort = serializers.BooleanField(default=False)
     hides_names = serializers.BooleanField(default=True)
     overlap_most = serializers.IntegerField(min_value=1, max_value=50, required=False, allow_null=True, default=None)
+
+    def validate(self, told: dict[str, Any]) -> dict[str, Any]:
+        if ("signal" in told) == ("signals" in told):
+            raise serializers.ValidationError({"signals": "Name the signals, or one signal."})
+        return told | {"signals": told.get("signals") or [told["signal"]]}
 
 
 class QueueChangeSerializer(MixSerializer):

@@ -50,19 +50,21 @@ class SignalSerializer(serializers.ModelSerializer[Signal]):
 
 
 class Signals(generics.ListAPIView[Signal]):
-    """The signals of the workspace; POST creates or updates in the form of the YAML contract, one or a list."""
+    """The signals of the workspace; POST creates or updates in the form of the YAML contract, one or a list, and answers
+    alike."""
 
     scopes: ClassVar = {"GET": "read", "POST": "ingest"}
     serializer_class = SignalSerializer
     queryset = Signal.objects.prefetch_related("categories", "guidelines").order_by("id")
 
-    @extend_schema(request=OpenApiTypes.OBJECT, responses={201: SignalSerializer(many=True)})
+    @extend_schema(request=OpenApiTypes.OBJECT, responses={201: SignalSerializer})
     def post(self, request: Request) -> Response:
         document = request.data if isinstance(request.data, list) else [request.data]
         by = request.user if isinstance(request.user, User) else None
         done = signals.apply(document=document, by=by)
         rows = self.get_queryset().filter(slug__in=[*done.created, *done.updated, *done.unchanged])
-        return Response(SignalSerializer(rows, many=True).data, status=201 if done.created else 200)
+        told = SignalSerializer(rows, many=True).data
+        return Response(told if isinstance(request.data, list) else told[0], status=201 if done.created else 200)
 
 
 class OneSignal(generics.RetrieveAPIView[Signal]):

@@ -151,5 +151,10 @@ def test_queues_over_http(client: Client) -> None:
     assert client.post("/api/v1/queues/", asked, "application/json").status_code == 409
     wrong = client.post("/api/v1/queues/", asked | {"slug": "x", "signals": ["mood"]}, "application/json")
     assert wrong.status_code == 404 and wrong.json()["errors"][0]["field"] == "signal"
+    alone = {"slug": "one", "signal": "sentiment", "size": 2}
+    assert client.post("/api/v1/queues/", alone, "application/json").json()["signals"] == ["sentiment"]
+    for both in ({}, {"signal": "sentiment", "signals": ["sentiment"]}, {"signals": []}):
+        refused = client.post("/api/v1/queues/", {"slug": "two", "size": 2} | both, "application/json")
+        assert (refused.status_code, refused.json()["errors"][0]["field"]) == (400, "signals")
     client.force_login(make_user())
     assert client.get("/api/v1/queues/pilot/").status_code == 403

@@ -72,7 +72,7 @@ def test_units_without_a_prediction_are_left_out_and_told() -> None:
 def test_uncertainty_needs_probabilities() -> None:
     make_frame({("chat", "smb"): 10})
     signal = make_signal()
-    with pytest.raises(Refused, match="needs 1 classifier version with predictions for sentiment; there are 0"):
+    with pytest.raises(Refused, match="needs 1 classifier version with probabilities for sentiment; there are 0"):
         sampling.draw_queue(slug="q", signals=[signal], size=4, aim=Aim("uncertainty"))
     version = make_version(signal)
     predict(version)

@@ -35,6 +35,29 @@ def test_an_address_of_the_api_that_does_not_exist_is_a_problem_document(client:
     assert (response.status_code, response["Content-Type"]) == (404, "application/problem+json")
 
 
+def test_an_object_of_the_api_that_does_not_exist_is_said_to_be_missing(client: Client) -> None:
+    client.force_login(make_user("ada", role="engineer"))
+    told = client.get("/api/v1/classifiers/nobody/versions/")
+    assert (told.status_code, told.json()["code"]) == (404, "not_found")
+    assert told.json()["errors"] == [{"field": None, "message": "There is no such classifier."}]
+    told = client.get("/api/v1/datasets/gold/versions/9/")
+    assert told.json()["errors"][0]["message"] == "There is no such dataset version."
+
+
+def test_one_in_is_one_out_and_a_list_is_a_list(client: Client) -> None:
+    client.force_login(make_user("ada", role="engineer"))
+    signal = {
+        "slug": "mood", "title": "Mood", "scale": "binary", "unit": "conversation",
+        "categories": [{"value": "yes", "label": "Yes"}, {"value": "no", "label": "No"}],
+    }  # fmt: skip
+    judge = {"slug": "judge", "title": "Judge", "signal": "mood"}
+    for path, entry in (("signals", signal), ("classifiers", judge)):
+        made = client.post(f"/api/v1/{path}/", entry, "application/json")
+        assert (made.status_code, made.json()["slug"]) == (201, entry["slug"])
+        again = client.post(f"/api/v1/{path}/", [entry], "application/json")
+        assert (again.status_code, [row["slug"] for row in again.json()]) == (200, [entry["slug"]])
+
+
 def test_the_schema_is_openapi_3_1(client: Client) -> None:
     response = client.get("/api/schema/?format=json")
     assert response.json()["openapi"] == "3.1.0"
