@@ -253,8 +253,8 @@ def two_versions(kappa_a: float, kappa_b: float, shared: float, skewed: bool) ->
 def paired_samples(rng: np.random.Generator, draws: int) -> Iterator[str]:
     """Differences of two versions on the same gold."""
     yield "\n**Two versions on the same gold**: 3 categories, errors shared or not, balanced and 90/10; 8 populations.\n"
-    yield from header("difference of", "n", "coverage", "worst", "paired width / unpaired width")
-    for name, n in itertools.product(("kappa", "accuracy", "ac1"), (50, 100, 300)):
+    yield from header("difference of", "n", "coverage", "worst", "paired error / unpaired error")
+    for name, n in itertools.product(("kappa", "accuracy", "ac1", "macro_f1"), (50, 100, 300)):
         covered, widths = [], []
         for (a, b), shared, skewed in itertools.product(((0.6, 0.6), (0.6, 0.75)), (0.0, 0.7), (False, True)):
             joint = two_versions(a, b, shared, skewed)

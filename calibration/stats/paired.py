@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -100,36 +101,62 @@ class Homogeneity:
     reason: str | None = None
 
 
-def _influence(chosen: Measure, table: ConfusionTable) -> tuple[float | None, Array, str | None]:
-    """Value and influence of one version, or the reason why it has none."""
-    parts = chosen(table.shares, np.asarray(float(table.total)))
-    if not parts.defined:
-        return None, parts.influence, "no_items" if table.total == 0 else "one_category"
-    return float(parts.value), parts.influence, None
+class Change(NamedTuple):
+    """b minus a of a statistic, and its variance."""
+
+    value: float
+    variance: float
 
 
-def joint_variance(chosen: Measure, table: PairedTable) -> float:
-    """Variance of the difference of a statistic, with the n / (n - 1) of a small sample."""
-    influence_a, influence_b = _influence(chosen, table.a)[1], _influence(chosen, table.b)[1]
-    change = influence_b[:, None, :] - influence_a[:, :, None]
-    n = table.total
-    return float(n / max(n - 1, 1) * (table.s2 * change**2).sum() / (table.population or 1.0) ** 2)
+def _change(chosen: Measure, n: int, s1: Array, s2: Array) -> Change | None:
+    """From weights and squared weights [gold, a, b]; None where either version has no value.
+
+    The variance is that of the difference of influences, with the n / (n - 1) of a small sample.
+    """
+    weight = float(s1.sum()) or 1.0
+    a, b = (chosen(s1.sum(axis) / weight, np.asarray(float(n))) for axis in (2, 1))
+    if not (a.defined and b.defined):
+        return None
+    change = b.influence[:, None, :] - a.influence[:, :, None]
+    return Change(float(b.value - a.value), float(n / max(n - 1, 1) * (s2 * change**2).sum() / weight**2))
+
+
+def _with_half_an_item(chosen: Measure, table: PairedTable, *, better: bool) -> Change:
+    """The change if half an item more spoke for b, or against it: evenly over the gold categories, of mean weight.
+
+    A sample in which the versions do not differ on a rare category says little about how they would.
+    """
+    size, gold = table.size, table.s1.sum((1, 2))
+    others = np.where(np.eye(size, dtype=bool), 0.0, gold)
+    total = others.sum(-1, keepdims=True)
+    others = np.where(total > 0, others / np.where(total > 0, total, 1.0), (1 - np.eye(size)) / max(size - 1, 1))
+    pseudo, categories = np.zeros((size, size, size)), np.arange(size)
+    if better:
+        pseudo[categories, :, categories] = others / size / 2
+    else:
+        pseudo[categories, categories, :] = others / size / 2
+    mean_weight = table.population / table.total
+    s1, s2 = table.s1 + pseudo * mean_weight, table.s2 + pseudo * mean_weight**2
+    return _change(chosen, table.total, s1, s2) or Change(0.0, np.inf)
 
 
 def difference_of(chosen: Measure, table: PairedTable, confidence: float = 0.95, reach: float = 2.0) -> Estimate:
     """b minus a for any measure, with a t interval from the paired influence, within [-reach, reach].
 
-    Where no label moves the difference (V = 0), the interval is the value -+ 3 / n.
+    Each limit allows for half an item more on its side. Where no label moves the difference (V = 0), the interval is the
+    value -+ 3 / n.
     """
-    value_a, _, reason_a = _influence(chosen, table.a)
-    value_b, _, reason_b = _influence(chosen, table.b)
-    n = table.total
-    if value_a is None or value_b is None:
-        return Estimate.undefined(reason_a or reason_b or "no_items", n=n)
-    value, variance = value_b - value_a, joint_variance(chosen, table)
-    half, method = _half_width(variance, n, confidence)
-    low, high = max(value - half, -reach), min(value + half, reach)
-    return Estimate(value, low, high, method, n, table.effective_n, confidence, None, float(np.sqrt(variance)))
+    n, found = table.total, _change(chosen, table.total, table.s1, table.s2)
+    if found is None:
+        return Estimate.undefined("no_items" if n == 0 else "one_category", n=n)
+    half, method = _half_width(found.variance, n, confidence)
+    low, high = found.value - half, found.value + half
+    if method == PAIRED_T and n > 1:
+        worse, better = (_with_half_an_item(chosen, table, better=side) for side in (False, True))
+        low = min(low, worse.value - _half_width(worse.variance, n, confidence)[0])
+        high = max(high, better.value + _half_width(better.variance, n, confidence)[0])
+    low, high, error = max(low, -reach), min(high, reach), float(np.sqrt(found.variance))
+    return Estimate(found.value, low, high, method, n, table.effective_n, confidence, None, error)
 
 
 def _half_width(variance: float, n: int, confidence: float) -> tuple[float, str]:
@@ -235,7 +262,9 @@ def difference(
     return difference_of(chosen, table, confidence, 1.0 if statistic == "macro_f1" else 2.0)
 
 
-def one_sided_p(found: Estimate, table: PairedTable, bound: float, *, greater: bool = True) -> float | None:
+def one_sided_p(
+    found: Estimate, chosen: Measure, table: PairedTable, bound: float, *, greater: bool = True
+) -> float | None:
     """p value of "the difference is at most `bound`" (or at least, unless `greater`), matching `difference`'s limits."""
     if found.value is None:
         return None
@@ -249,7 +278,9 @@ def one_sided_p(found: Estimate, table: PairedTable, bound: float, *, greater: b
         return 1.0
     if found.method == NO_VARIANCE:
         return float(np.exp(-found.n * distance)) if distance > 0 else 1.0
-    return float(special.stdtr(found.n - 1, -distance / (found.standard_error or 1.0)))
+    p = float(special.stdtr(found.n - 1, -distance / (found.standard_error or 1.0)))
+    moved = _with_half_an_item(chosen, table, better=not greater)
+    return max(p, float(special.stdtr(found.n - 1, -sign * (moved.value - bound) / np.sqrt(moved.variance))))
 
 
 def non_inferiority(
@@ -268,7 +299,7 @@ def non_inferiority(
     _check_margin(margin)
     found = difference(statistic, table, scale=scale, scores=scores, confidence=2 * confidence - 1)
     passed = found.low is not None and found.low > -margin
-    p = one_sided_p(found, table, -margin)
+    p = one_sided_p(found, measure(statistic, table.size, scale=scale, scores=scores), table, -margin)
     return _comparison(statistic, table, margin, passed, p, scale, scores, confidence)
 
 
@@ -285,7 +316,9 @@ def equivalence(
     _check_margin(margin)
     found = difference(statistic, table, scale=scale, scores=scores, confidence=2 * confidence - 1)
     passed = found.low is not None and found.high is not None and -margin < found.low and found.high < margin
-    below, above = one_sided_p(found, table, -margin), one_sided_p(found, table, margin, greater=False)
+    chosen = measure(statistic, table.size, scale=scale, scores=scores)
+    below = one_sided_p(found, chosen, table, -margin)
+    above = one_sided_p(found, chosen, table, margin, greater=False)
     p = None if below is None or above is None else max(below, above)
     return _comparison(statistic, table, margin, passed, p, scale, scores, confidence)
 

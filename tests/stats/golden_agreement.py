@@ -159,7 +159,8 @@ def paired_kind(given: dict[str, Any]) -> dict[str, Any]:
         answer[f"{name}_a"], answer[f"{name}_b"] = (interval_of(name, side) for side in (table.a, table.b))
         answer[f"delta_{name}"] = paired.difference(name, table)
         shrunk = (table.total - 1) / table.total
-        answer[f"se_delta_{name}"] = float(np.sqrt(paired.joint_variance(chosen, table) * shrunk))
+        error = paired.difference_of(chosen, table).standard_error
+        answer[f"se_delta_{name}"] = None if error is None else error * np.sqrt(shrunk)
     return answer
 
 

@@ -7,6 +7,7 @@ import pytest
 from statsmodels.stats.contingency_tables import SquareTable
 
 from calibration.stats import paired
+from calibration.stats.summary import measure
 from calibration.stats.tables import PairedTable
 
 # gold x a x b: b repairs more than it breaks.
@@ -92,7 +93,7 @@ def test_one_label_bounds_no_difference() -> None:
     one = PairedTable.from_counts([[[0, 0], [0, 1]], [[0, 0], [0, 0]]])
     found = paired.difference("kappa", one)
     assert (found.value, found.low, found.high) == (0.0, -2.0, 2.0)
-    assert paired.one_sided_p(found, one, -0.5) == 1.0
+    assert paired.one_sided_p(found, measure("kappa", 2), one, -0.5) == 1.0
 
 
 @pytest.mark.parametrize("seed", range(5))
