@@ -19,14 +19,18 @@ from typing import Any
 from calibration import evaluators
 from calibration.evaluators import Answer, Text
 from calibration.evaluators.base import EvaluatorUnavailable, Hurried
+from calibration.evaluators.judge import PLACE
 from calibration.models import Classifier, ClassifierVersion, Prediction
 from labeling.errors import NotFound, Refused
 from labeling.formats.traces import ROLES
 from labeling.models import WHOLE, Signal
 
 CONVERSATION, OUTPUT, INPUT = "conversation", "output", "input"
-KEYS = (CONVERSATION, OUTPUT, INPUT, "text", "transcript")
+SUMMARY, INSTRUCTIONS = "summary", "system_prompt"
+KEYS = (CONVERSATION, OUTPUT, INPUT, "text", "transcript", "generated_transcript")
 """Under which keys a text may come; the first that is given is read."""
+BESIDE = {"summary": SUMMARY, "instructions": INSTRUCTIONS}
+"""Places of a prompt that are filled by an input beside the text."""
 OF_ONE_TEXT = {"tone"}
 """Evaluators to which clients send one text as their output, whatever the unit of the signal here."""
 SPOKEN = re.compile(r"^\s*(user|human|customer|assistant|ai|agent|bot|model|system|tool)\s*:\s*", re.IGNORECASE)
@@ -70,7 +74,7 @@ def listing() -> list[dict[str, Any]]:
             "name": classifier.slug,
             "eval_id": classifier.slug,
             "description": classifier.title,
-            "config": {"required_keys": [required_key(classifier)], "output_type": output_type(classifier.signal)},
+            "config": {"required_keys": required_keys(classifier), "output_type": output_type(classifier.signal)},
         }
         for classifier in runnable.order_by("slug")
     ]
@@ -94,6 +98,7 @@ def evaluate(*, name: str, inputs: Mapping[str, Any], model: str = "") -> list[E
     classifier = named(name)
     version = _version(classifier, model)
     texts = list(read(inputs, wanted=required_key(classifier)))
+    summary = _beside(inputs, SUMMARY, len(texts))
     kind = output_type(classifier.signal)
     by_turn = classifier.signal.unit == Signal.Unit.TURN
     if not ASKING.acquire(blocking=False):
@@ -112,7 +117,12 @@ def evaluate(*, name: str, inputs: Mapping[str, Any], model: str = "") -> list[E
             if isinstance(evaluator, Hurried):
                 evaluator.hurried(left)
             found.append(
-                Evaluation(version, _answer(evaluator, version, turns, by_turn), kind, _identity(version, turns))
+                Evaluation(
+                    version,
+                    _answer(evaluator, version, turns, by_turn, summary),
+                    kind,
+                    _identity(version, turns, summary),
+                )
             )
         return found
     finally:
@@ -123,6 +133,12 @@ def required_key(classifier: Classifier) -> str:
     """`conversation` for signals of whole conversations, `output` for signals of a turn."""
     alone = classifier.slug in OF_ONE_TEXT or classifier.signal.unit == Signal.Unit.TURN
     return OUTPUT if alone else CONVERSATION
+
+
+def required_keys(classifier: Classifier) -> list[str]:
+    """All that the version which would answer needs: the text, and what its prompt reads beside it."""
+    places = PLACE.findall(_version(classifier, "").prompt)
+    return [required_key(classifier), *(key for place, key in BESIDE.items() if place in places)]
 
 
 def output_type(signal: Signal) -> str:
@@ -144,6 +160,8 @@ def read(inputs: Mapping[str, Any], *, wanted: str) -> Iterator[list[dict[str, s
         )  # fmt: skip
     given = inputs[key]
     several = isinstance(given, list) and all(isinstance(one, str) for one in given)
+    told = _beside(inputs, INSTRUCTIONS, len(given) if several else 1)
+    first = [{"role": "system", "text": told}] if told else []
     if several and len(given) > MOST_TEXTS:
         raise Refused("too_many_texts", f"at most {MOST_TEXTS} texts in one request", field=f"inputs.{key}", status=400)
     for one in given if several else [given]:
@@ -153,7 +171,20 @@ def read(inputs: Mapping[str, Any], *, wanted: str) -> Iterator[list[dict[str, s
                 "unreadable_input", f"inputs.{key} must be a text, or a list of messages with role and content",
                 field=f"inputs.{key}", status=400,
             )  # fmt: skip
-        yield turns
+        yield first + turns
+
+
+def _beside(inputs: Mapping[str, Any], key: str, texts: int) -> str:
+    """A text that belongs to the one conversation beside it; empty where there is none."""
+    given = inputs.get(key) or ""
+    if not isinstance(given, str) or (given and texts != 1):
+        raise Refused(
+            "unreadable_input",
+            f"inputs.{key} must be a text, beside one conversation",
+            field=f"inputs.{key}",
+            status=400,
+        )
+    return given
 
 
 def _turns(given: Any, *, asked: Any) -> list[dict[str, str]]:
@@ -217,12 +248,16 @@ def _version(classifier: Classifier, model: str) -> ClassifierVersion:
 
 
 def _answer(
-    evaluator: evaluators.Evaluator, version: ClassifierVersion, turns: Sequence[dict[str, str]], by_turn: bool
+    evaluator: evaluators.Evaluator,
+    version: ClassifierVersion,
+    turns: Sequence[dict[str, str]],
+    by_turn: bool,
+    summary: str,
 ) -> Answer:
     mine = [number for number, turn in enumerate(turns) if turn["role"] == "customer"]
     turn = (mine or [len(turns) - 1])[-1] if by_turn else WHOLE
     try:
-        answer = evaluator.score(Text(turns=turns, turn=turn))
+        answer = evaluator.score(Text(turns=turns, turn=turn, summary=summary))
     except EvaluatorUnavailable as error:
         raise Refused("judge_unavailable", f"{version} cannot be asked now: {error}", status=503) from error
     if answer.status != Prediction.Status.OK:
@@ -230,9 +265,10 @@ def _answer(
     return answer
 
 
-def _identity(version: ClassifierVersion, turns: Sequence[dict[str, str]]) -> str:
+def _identity(version: ClassifierVersion, turns: Sequence[dict[str, str]], summary: str) -> str:
     """The same version and the same text are the same evaluation."""
-    return str(uuid.uuid5(NAMESPACE, json.dumps([version.content_sha256, list(turns)], ensure_ascii=False)))
+    told = [version.content_sha256, list(turns), *([summary] if summary else [])]
+    return str(uuid.uuid5(NAMESPACE, json.dumps(told, ensure_ascii=False)))
 
 
 def _plain(name: str) -> str:

@@ -70,16 +70,25 @@ class Evaluation:
         self.version = version
 
     def evaluate(
-        self, conversation: str | Sequence[Any] | Mapping[str, Any], *, channel: str = "", cohort: str = ""
+        self,
+        conversation: str | Sequence[Any] | Mapping[str, Any],
+        *,
+        channel: str = "",
+        cohort: str = "",
+        summary: str = "",
+        instructions: str = "",
     ) -> Result:
         """The answer for one conversation: messages, lines such as `User: …`, or a text.
 
-        `channel` and `cohort` say which slice's verdict is asked for. Raises labeling.errors.Refused with the reason where
+        `channel` and `cohort` say which slice's verdict is asked for; `summary` and `instructions` (what the agent was told)
+        are for those evaluators that judge them. Raises labeling.errors.Refused with the reason where
         there is no answer; never an empty result.
         """
         given = list(conversation) if isinstance(conversation, tuple) else conversation
         home = evals.named(self.name)
-        [found] = evals.evaluate(name=home.slug, inputs={evals.required_key(home): given}, model=self.version)
+        beside = {evals.SUMMARY: summary, evals.INSTRUCTIONS: instructions}
+        inputs = {evals.required_key(home): given} | {key: text for key, text in beside.items() if text}
+        [found] = evals.evaluate(name=home.slug, inputs=inputs, model=self.version)
         answer = found.answer
         scale = Scale.of(home.signal)
         score = answer.value if scale.kind == "interval" else answer.score
@@ -107,21 +116,35 @@ CustomerAgentLoopDetection = _named("customer_agent_loop_detection")
 CustomerAgentContextRetention = _named("customer_agent_context_retention")
 CustomerAgentHumanEscalation = _named("customer_agent_human_escalation")
 CustomerAgentClarificationSeeking = _named("customer_agent_clarification_seeking")
+CustomerAgentTerminationHandling = _named("customer_agent_termination_handling")
+CustomerAgentInterruptionHandling = _named("customer_agent_interruption_handling")
+CustomerAgentObjectionHandling = _named("customer_agent_objection_handling")
+CustomerAgentLanguageHandling = _named("customer_agent_language_handling")
+CustomerAgentPromptConformance = _named("customer_agent_prompt_conformance")
+ASRAccuracy = _named("asr_stt_accuracy")
+SummaryKeeps = _named("summary_keeps")
 
 __all__ = [
+    "ASRAccuracy",
     "ConversationResolution",
     "CustomerAgentClarificationSeeking",
     "CustomerAgentContextRetention",
     "CustomerAgentConversationQuality",
     "CustomerAgentHumanEscalation",
+    "CustomerAgentInterruptionHandling",
+    "CustomerAgentLanguageHandling",
     "CustomerAgentLoopDetection",
+    "CustomerAgentObjectionHandling",
+    "CustomerAgentPromptConformance",
     "CustomerAgentQueryHandling",
+    "CustomerAgentTerminationHandling",
     "Effort",
     "Evaluation",
     "Intent",
     "Result",
     "Satisfaction",
     "Sentiment",
+    "SummaryKeeps",
     "Tone",
     "Trust",
 ]

@@ -63,6 +63,10 @@ class Text:
         """What the machine heard: its hypothesis, else the turns of a call."""
         return str(self.asr.get("hypothesis") or "") or "\n".join(str(turn.get("text", "")) for turn in self.turns)
 
+    def instructions(self) -> str:
+        """What the agent was told before it spoke, by the system's turns."""
+        return "\n".join(str(turn.get("text", "")) for turn in self.turns if turn.get("role") == "system")
+
     def as_document(self) -> dict[str, Any]:
         """The same in the form of the file, without who it was or where it came from."""
         found: dict[str, Any] = {"channel": self.channel, "turns": [dict(turn) for turn in self.turns]}

@@ -30,7 +30,7 @@ Conversation ({{ channel }}):
 {{ transcript }}
 {{ asked }}
 Answer as JSON with the fields "value" ({{ answers }}) and "rationale" (one sentence)."""
-STEPS = ("summary", "reference", "hypothesis")
+STEPS = ("summary", "reference", "hypothesis", "instructions")
 """Places that not every conversation can fill: where one is empty, there is nothing to judge."""
 MOST_SAMPLES = 15
 NUMBERS = ("temperature", "max_tokens", "seed", "requests_per_minute", "timeout", "max_retries", "samples", "input_price",
@@ -211,6 +211,7 @@ class Judge:
             "summary": text.summary,
             "reference": text.said(),
             "hypothesis": text.heard(),
+            "instructions": text.instructions(),
         }
 
     def _answers(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ import pytest
 from django.test import Client
 
 from calibration import classifiers, evals
-from calibration.models import ClassifierVersion, Prediction
-from cxlab.evals import ConversationResolution, Evaluation, Tone
+from calibration.models import Classifier, ClassifierVersion, Prediction
+from cxlab import evals as classes
+from cxlab.evals import ConversationResolution, CustomerAgentPromptConformance, Evaluation, SummaryKeeps, Tone
 from labeling import signals, tokens
 from labeling.errors import NotFound, Refused
 from tests.calibration.judge_server import JudgeServer, judge_server
@@ -205,28 +207,85 @@ def test_who_may_evaluate() -> None:
         assert post(f"/tracer/custom-eval-config/{call}/", {}, {}).status_code == 401
 
 
-def test_ready_made_judges_register_and_answer(server: JudgeServer) -> None:
+def make_ready(server: JudgeServer) -> list[Any]:
+    """Every ready-made judge, asking the test's server."""
     for text in (signals.READY_MADE, HERE / "ready_made_signals.yaml"):
         signals.apply(document=signals.read(text.read_text(encoding="utf-8")))
-    document = signals.read((HERE / "ready_made.yaml").read_text(encoding="utf-8"))
+    document: list[Any] = signals.read((HERE / "ready_made.yaml").read_text(encoding="utf-8"))
     for entry in document:
         entry["versions"][0]["parameters"] |= {"base_url": server.base_url, "requests_per_minute": 1e6}
     classifiers.apply(document=document)
+    return document
+
+
+def test_ready_made_judges_register_and_answer(server: JudgeServer) -> None:
+    document = make_ready(server)
     assert [one["name"] for one in evals.listing()] == sorted(entry["slug"] for entry in document)
-    assert {"summary_keeps", "asr_stt_accuracy", "customer_agent_human_escalation"} <= {one["slug"] for one in document}
     for entry in document:
         name = entry["slug"]
-        if name == "summary_keeps":  # a client sends no summary beside the conversation
-            with pytest.raises(Refused, match="no summary"):
-                evals.evaluate(name=name, inputs={"conversation": "User: hi"})
-            continue
-        if name == "sentiment":
-            assert evals.evaluate(name=name, inputs={"conversation": "User: hi"})[0].answer.value == "negative"
-        else:  # the server says "negative", which no other scale has
-            with pytest.raises(Refused, match="unparsable"):
-                evals.evaluate(name=name, inputs={"conversation": "User: hi"})
+        signal = Classifier.objects.get(slug=name).signal
+        given = {"conversation": "User: hi", "summary": "It was short.", "system_prompt": "Be brief."}
+        server.script = [0.5 if signal.scale == "interval" else signal.categories.order_by("position")[0].value]
+        [found] = evals.evaluate(name=name, inputs=given)
+        assert found.answer.value in (
+            0.5,
+            signal.categories.order_by("position").values_list("value", flat=True).first(),
+        )
+        with pytest.raises(Refused, match="unparsable"):  # no scale has this answer
+            server.script = ["furious"]
+            evals.evaluate(name=name, inputs=given)
         prompt = server.asked[-1]["messages"][0]["content"]
         assert "hi" in prompt and "{{" not in prompt
+
+
+def test_every_ready_made_judge_has_its_class(server: JudgeServer) -> None:
+    slugs = {entry["slug"] for entry in make_ready(server)}
+    named = {getattr(classes, name) for name in classes.__all__}
+    assert {one.classifier for one in named if issubclass(one, Evaluation)} - {""} == slugs
+    assert len([slug for slug in slugs if slug.startswith("customer_agent_")]) == 11
+
+
+def test_what_is_judged_beside_the_conversation_is_given_with_it(server: JudgeServer) -> None:
+    make_ready(server)
+    needed = {one["name"]: one["config"]["required_keys"] for one in evals.listing()}
+    assert needed["customer_agent_prompt_conformance"] == ["conversation", "system_prompt"]
+    assert needed["summary_keeps"] == ["conversation", "summary"] and needed["effort"] == ["conversation"]
+    server.script = ["both"]
+    kept = SummaryKeeps().evaluate("User: Where is it?\nAgent: Lost.", summary="The parcel is lost.")
+    assert (kept.label, kept.score) == ("both", 2.0)
+    assert "Summary:\nThe parcel is lost." in server.asked[-1]["messages"][0]["content"]
+    server.script = ["always"]
+    obeyed = CustomerAgentPromptConformance().evaluate("User: hi\nAgent: Hello", instructions="Greet first.")
+    assert (obeyed.label, obeyed.score) == ("always", 3.0)
+    assert "Instructions:\nGreet first." in server.asked[-1]["messages"][0]["content"]
+    for name, what in (("summary_keeps", "no summary"), ("customer_agent_prompt_conformance", "no instructions")):
+        answer = new_eval(key("read"), name, conversation="User: hi")
+        assert answer.status_code == 422 and what in answer.content.decode()
+    several = new_eval(key("read"), "summary_keeps", conversation=["a", "b"], summary="x")
+    assert several.status_code == 400 and "beside one conversation" in several.content.decode()
+
+
+def test_a_transcript_comes_as_the_public_client_sends_it(server: JudgeServer) -> None:
+    make_ready(server)
+    server.script = [0.75]  # type: ignore[list-item]
+    answer = new_eval(
+        key("read"), "ASR/STT_accuracy", audio="https://x/a.wav", generated_transcript="my in voice is wrong"
+    )
+    [told] = answer.json()["result"][0]["evaluations"]
+    assert (told["output"], told["output_type"]) == (0.75, "score")
+    assert "my in voice is wrong" in server.asked[-1]["messages"][0]["content"]
+
+
+def test_the_example_of_the_documentation_runs(server: JudgeServer) -> None:
+    make_ready(server)
+    text = (HERE.parents[1] / "docs" / "evaluations.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    server.script = ["resolved"]
+    known: dict[str, Any] = {}
+    exec(example, known)
+    result = known["result"]
+    assert (result.label, result.score, result.version) == ("resolved", 1.0, "conversation_resolution@ready-1")
+    assert (result.reason, str(result.trust)) == ("Said so.", "unproven")
 
 
 def test_a_slow_judge_holds_no_thread_for_long(server: JudgeServer, monkeypatch: pytest.MonkeyPatch) -> None:
