@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import date
 
-from django.db.models import Exists, OuterRef, Sum
+from django.db.models import Exists, Max, OuterRef, Sum
 
 from calibration.evidence import measuring, pairing
-from calibration.models import ClassifierVersion, Prediction
+from calibration.models import ClassifierVersion, Prediction, PredictionRollup
 from calibration.stats import intervals, planning
 from labeling.models import DatasetVersion, Signal
 from labeling.values import Scale
@@ -59,7 +60,8 @@ def width(signal: Signal, *, size: int, population: int) -> Width:
 
 
 def _evidence(signal: Signal) -> tuple[DatasetVersion, ClassifierVersion] | None:
-    """The newest gold of a signal of categories and, of the versions that scored it, the one that scores most."""
+    """The newest gold of a signal of categories and, of the versions that scored it, the one that scored last of the
+    classifier that scores most: the one that stands for the signal on the overview, too."""
     if not signal.is_categorical:
         return None
     gold = DatasetVersion.objects.filter(dataset__signal=signal, frozen_at__isnull=False).order_by("-frozen_at").first()
@@ -69,5 +71,8 @@ def _evidence(signal: Signal) -> tuple[DatasetVersion, ClassifierVersion] | None
     versions = ClassifierVersion.objects.select_related("classifier__signal").filter(
         Exists(said), classifier__signal=signal
     )
-    version = versions.annotate(work=Sum("rollups__count", default=0)).order_by("-work", "-id").first()
+    counted = PredictionRollup.objects.order_by().filter(version__classifier__signal=signal)
+    work = dict(counted.values_list("version__classifier").annotate(n=Sum("count")))
+    scored = versions.annotate(last=Max("rollups__day"))
+    version = max(scored, key=lambda one: (work.get(one.classifier_id, 0), one.last or date.min, one.id), default=None)
     return None if version is None else (gold, version)

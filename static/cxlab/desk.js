@@ -5,7 +5,7 @@
   const $ = (id) => document.getElementById(id), all = (selector, of = document) => [...of.querySelectorAll(selector)];
   const state = JSON.parse($("state").textContent);
   const SPACE = `cxlab:${state.person}:`, OUTBOX = `${SPACE}outbox:${state.queue}:`, LEASE = state.lease_seconds * 1000;
-  const IDLE = 30000, LONG = 20000, UNSURE = 0.5, RECENT = 5;
+  const IDLE = 30000, LONG = 20000, MANY = 200, UNSURE = 0.5, RECENT = 5;
 
   let keys = state.keys, current = null;
   let ahead = [];               // items that are here already, the next one first
@@ -70,7 +70,15 @@
     $("turns").classList.toggle("untimed", !talk.turns.some((turn) => typeof turn.start === "number" || turn.at));
     voice.load(talk.audio);
     cursor = item.turn ?? -1;
-    if (cursor >= 0) $("turns").children[cursor]?.scrollIntoView({ block: "center" }); else { $("talk").scrollTop = 0; scrollTo(0, 0); }
+    $("turns").classList.toggle("long", talk.turns.length > MANY);
+    if (cursor >= 0) centre($("turns").children[cursor], talk.turns.length > MANY ? 8 : 0); else { $("talk").scrollTop = 0; scrollTo(0, 0); }
+  }
+  // The heights of a long transcript are guesses until its turns come near: what was in the middle moves as they are drawn.
+  function centre(row, frames) {
+    if (!row?.isConnected) return;
+    row.scrollIntoView({ block: "center" });
+    const at = row.getBoundingClientRect().top;
+    if (frames) requestAnimationFrame(() => requestAnimationFrame(() => { if (Math.abs(row.getBoundingClientRect().top - at) > 1) centre(row, frames - 1); }));
   }
 
   // The words of a turn, as text: beside what was misheard what was really said, and words that the recogniser doubted.

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from axe_core_python.sync_playwright import Axe
-from playwright.sync_api import Page, Route
+from playwright.sync_api import Page, Route, expect
 
 from labeling.models import Category, Label, Queue, Slot, Submission, User
 from tests.browser.hands import SUBMIT, VALUES, assignment, press, settled, sign_in, stored
@@ -309,6 +309,26 @@ def test_long_transcripts_stay_quick_and_the_asked_turn_is_in_view(page: Page, l
     box = page.locator("#turns li.asked").bounding_box()
     assert box is not None and 0 < box["y"] < 800
     assert page.locator("#turns li").count() == 5000
+
+
+@pytest.mark.parametrize(("width", "turns"), [(1280, 40), (390, 40), (1280, 1000), (390, 1000)])
+def test_the_asked_turn_stays_in_view_among_long_ones(
+    page: Page, live_server: Any, ann: User, width: int, turns: int
+) -> None:
+    """Turns of many lines are higher than what is guessed for those that are not drawn yet."""
+    texts = tuple(f"Turn {number}. " + "It went on and on. " * (15 + number % 7) for number in range(turns))
+    queue = make_queue("wordy", conversations=[make_conversation("c-wordy", texts=texts)], members=[ann])
+    queue.items.update(turn=turns - 12)
+    page.set_viewport_size({"width": width, "height": 800})
+    sign_in(page, live_server, "/label/wordy/")
+    page.wait_for_selector("#turns li.asked")
+    page.wait_for_load_state("networkidle")
+    expect(page.locator("#turns li.asked")).to_be_in_viewport()
+    page.evaluate(
+        "frames => new Promise(then => { const one = () => frames-- ? requestAnimationFrame(one) : then(); one(); })",
+        30,
+    )
+    expect(page.locator("#turns li.asked")).to_be_in_viewport()
 
 
 def test_two_tabs_do_not_overwrite_each_others_unsent_answers(desk: Page) -> None:
