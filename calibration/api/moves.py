@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, ClassVar
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import generics, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -36,8 +37,16 @@ class TrendQuery(serializers.Serializer[Any]):
     until = serializers.DateField(required=False, default=None)
 
 
+@extend_schema_field({"oneOf": [{"type": "string"}, {"type": "object"}]})
+class PolicyField(serializers.CharField):
+    """The YAML text of a policy, or the same as an object: JSON is YAML."""
+
+    def to_internal_value(self, data: Any) -> str:
+        return super().to_internal_value(json.dumps(data) if isinstance(data, dict) else data)
+
+
 class GateSerializer(serializers.Serializer[Any]):
-    policy = serializers.CharField(help_text="the YAML text", trim_whitespace=False)
+    policy = PolicyField(help_text="the YAML text, or an object", trim_whitespace=False)
     dataset = serializers.CharField(help_text="gold@3")
     candidate = serializers.CharField(help_text="judge@2026-03")
     baseline = serializers.CharField(required=False, default="", allow_blank=True)

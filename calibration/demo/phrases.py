@@ -105,12 +105,22 @@ AGENT_LAST = {
 # What is drawn above need not fit what was said before: these take its place where it does not. Each has as many words as
 # the line that it replaces, and those of SUBSTITUTES at the same place, so that calls are heard as they were drawn.
 FITTING = {
+    "billing": {
+        "I see the same error, and I do not know the cause yet.": "I see the same entry, and I do not know the cause yet.",
+        "There is a way around it until the next update.": "There is a way to pay less until we know.",
+    },
+    "delivery": {
+        "I see the same error, and I do not know the cause yet.": "I see the same entry, and I do not know the cause yet.",
+        "There is a way around it until the next update.": "There is a way to collect it until next week.",
+        "I found the cause and removed it. Could you try again? … Good.": "I found the parcel and sent it. Could you look there? … Good.",
+    },
     "technical": {
         "I can credit {amount} euros now, the rest needs a decision by accounting.": "I can change one part now, the rest needs a decision by colleagues.",
         "Which order is it about?": "One account or several ones?",
         "The refund of {amount} euros is on its way, three working days.": "The account of your team is set back, three minutes of patience.",
     },
     "account": {
+        "I see the same error, and I do not know the cause yet.": "I see the same entry, and I do not know the cause yet.",
         "I can credit {amount} euros now, the rest needs a decision by accounting.": "I can change one part now, the rest needs a decision by colleagues.",
         "Sorry to hear that. I will check what happened.": "Good that you ask. I will check that now.",
         "Since when has that been so?": "Are you an admin there yourself?",
@@ -118,6 +128,7 @@ FITTING = {
         "The refund of {amount} euros is on its way, three working days.": "The account for your team is on its way, three working days.",
     },
     "cancellation": {
+        "I see the same error, and I do not know the cause yet.": "I see the same entry, and I do not know the cause yet.",
         "Since when has that been so?": "May I ask why you leave?",
         "Which order is it about?": "One account or several ones?",
         "I found the cause and removed it. Could you try again? … Good.": "I found the form and sent it. Could you look there? … Good.",

@@ -237,7 +237,7 @@ def mix_monitor(
     keys = tuple(day.key for day, some in zip(days, seen, strict=True) if some)
     shares = counts[seen] / counts[seen].sum(axis=1, keepdims=True)
     alarm_at = ALARM * 2 * len(target)
-    condition = f"each day's expected share stays within {100 * margin:g} points of the reference"
+    condition = f"each day's expected share stays within {math.floor(1000 * margin) / 10:g} points of the reference"
     guarantee = promise(ALARM, condition, horizon, "days")
     sides = tuple(
         _mix_side(

@@ -273,6 +273,9 @@ def test_over_the_api(client: Client) -> None:
         answer = client.post(address, body, content_type="application/json", headers=headers)
         assert answer.status_code == status
     assert answer.json()["passed"] is True and answer.json()["checks"]
+    for policy, passed in (({"at_least": 0.6}, True), ({"rules": [{"statistic": "kappa", "at_least": 0.99}]}, False)):
+        told = client.post(address, body | {"policy": policy}, content_type="application/json", headers=headers)
+        assert (told.status_code, told.json()["passed"]) == (201, passed)
     wrong = client.post(address, body | {"policy": "at_leats: 1\n"}, content_type="application/json", headers=headers)
     assert wrong.status_code == 422 and wrong.json()["errors"][0]["line"] == 1
 
