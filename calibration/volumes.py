@@ -9,7 +9,7 @@ from datetime import date
 
 from django.db.models import QuerySet, Sum
 
-from calibration.models import Classifier, ClassifierVersion, PredictionRollup
+from calibration.models import Classifier, ClassifierVersion, PredictionRollup, Recalibration
 from labeling.models import Signal
 
 CORE = ("channel", "cohort")
@@ -18,7 +18,10 @@ CORE = ("channel", "cohort")
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """Predictions of one version on one day in one slice that gave one value; `total` sums their numbers."""
+    """Predictions of one version on one day in one slice that gave one value; `total` sums their numbers.
+
+    `mapped`: not scored in service, but another version's scores through the map of a recalibration, after the fact.
+    """
 
     version: int
     day: date
@@ -28,6 +31,7 @@ class Volume:
     count: int
     total: float
     total_squares: float
+    mapped: bool = False
 
 
 def read(
@@ -38,23 +42,42 @@ def read(
     until: date | None = None,
 ) -> list[Volume]:
     """The rollup of some versions between two days (both included), summed over what `by` does not name."""
-    rows: QuerySet[PredictionRollup] = PredictionRollup.objects.filter(version__in=list(versions), day__isnull=False)
+    asked = list(versions)
+    rows: QuerySet[PredictionRollup] = PredictionRollup.objects.filter(version__in=asked, day__isnull=False)
     rows = rows.filter(day__gte=since) if since else rows
     rows = rows.filter(day__lte=until) if until else rows
     grouped = rows.order_by().values_list("version_id", "day", *by, "value", "failed")
     summed = grouped.annotate(n=Sum("count"), x=Sum("total"), x2=Sum("total_squares"))
+    border = mapped_until(asked)
     return [
-        Volume(version, day, tuple(middle[: len(by)]), middle[-2], middle[-1], n, x, x2)
+        Volume(
+            version,
+            day,
+            tuple(middle[: len(by)]),
+            middle[-2],
+            middle[-1],
+            n,
+            x,
+            x2,
+            day <= border.get(version, date.min),
+        )
         for version, day, *middle, n, x, x2 in summed
         if n > 0
     ]
 
 
+def mapped_until(versions: Iterable[ClassifierVersion]) -> dict[int, date]:
+    """Recalibrated version → the last day whose scores are its parent's through the map: it was not in service then."""
+    rows = Recalibration.objects.filter(promoted__in=list(versions), mapped_until__isnull=False)
+    return dict(rows.values_list("promoted", "mapped_until"))
+
+
 def in_service(rows: Iterable[Volume]) -> int | None:
-    """The version (its id) that answered most of these; None where there is nothing."""
+    """The version (its id) that answered most of these when they came in; None where there is nothing."""
     counts: Counter[int] = Counter()
     for row in rows:
-        counts[row.version] += row.count
+        if not row.mapped:
+            counts[row.version] += row.count
     return max(counts, key=lambda version: (counts[version], version), default=None)
 
 

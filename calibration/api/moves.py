@@ -25,6 +25,12 @@ SIGNAL = OpenApiParameter("signal", str, required=True)
 CLASSIFIER = OpenApiParameter("classifier", str, description="without it the one that scored most")
 VALUE = OpenApiParameter("value", str, description="a category, or mean; the first category without it")
 BY = OpenApiParameter("by", str, description="comma-separated: channel, cohort")
+FROM_VERSION, TO_VERSION = (
+    OpenApiParameter(
+        f"{end}_version", str, description="read that period as this version scored it, not as the one in service"
+    )
+    for end in ("from", "to")
+)
 
 
 class TrendQuery(serializers.Serializer[Any]):
@@ -98,7 +104,7 @@ class Attribution(APIView):
     @extend_schema(
         operation_id="attribution_read",
         parameters=[SIGNAL, OpenApiParameter("from", str, required=True, description="2026-01-01..2026-01-31"),
-                    OpenApiParameter("to", str, required=True), CLASSIFIER, VALUE, BY],
+                    OpenApiParameter("to", str, required=True), CLASSIFIER, VALUE, BY, FROM_VERSION, TO_VERSION],
         responses=OpenApiTypes.OBJECT,
     )  # fmt: skip
     def get(self, request: Request) -> Response:
@@ -113,6 +119,7 @@ class Attribution(APIView):
             classifier=flags.classifier_named(asked["classifier"]) if asked.get("classifier") else None,
             value=asked.get("value", ""),
             by=names(asked.get("by", "channel,cohort")),
+            chosen_versions=(asked.get("from_version", ""), asked.get("to_version", "")),
         )
         days = {name: periods.read(asked[field], field=field) for name, field in (("before", "from"), ("after", "to"))}
         return Response(found | {"settle": settling.steps(found, **days)})

@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, Max, OuterRef
 
 from calibration import sampling, scoring
 from calibration.classifiers import version_named
 from calibration.drift import canaries, flags, mapping
 from calibration.errors import EvidenceRefused
 from calibration.evidence import comparing
-from calibration.models import ClassifierVersion, DriftFlag, Prediction, Recalibration
+from calibration.models import ClassifierVersion, DriftFlag, Prediction, PredictionRollup, Recalibration
 from calibration.sampling import Aim
 from calibration.stats import map_fits, maps, paired
 from calibration.stats.map_fits import LEAST_HELD_OUT, LEAST_LABELS, Kind
@@ -159,13 +159,14 @@ def promote(*, recalibration: Recalibration, by: User | None) -> Recalibration:
             "not_validated", "it is not shown to be better on labels it has not seen: choose another way"
         )
     if row.fit["kind"] == VERSION:
-        promoted = version_named(row.fit["version"])
+        promoted, border = version_named(row.fit["version"]), None
         note, how = f"{promoted} takes over", f"{promoted} takes over"
     else:
         promoted = mapping.register(recalibration=row)
         stored = mapping.store(promoted=promoted, flag=row.flag, calibration=maps.from_dict(row.fit["map"]))
+        border = PredictionRollup.objects.filter(version=promoted).aggregate(day=Max("day"))["day"]
         note, how = f"{promoted}, {stored} predictions", f"recalibrated as {promoted}"
-    row = _to(row, State.PROMOTED, by=by, note=note, promoted=promoted)
+    row = _to(row, State.PROMOTED, by=by, note=note, promoted=promoted, mapped_until=border)
     evidence = row.flag.evidence | {"recalibration": row.validation | {"promoted": str(promoted)}}
     DriftFlag.objects.filter(id=row.flag_id).update(evidence=evidence)
     flags.resolve(flag=row.flag, by=by, note=how)

@@ -11,6 +11,7 @@ from typing import Any
 from django.core.cache import cache
 from django.db.models import Max, Min, Sum
 
+from calibration import volumes
 from calibration.evidence import measuring, pairing, sentences
 from calibration.evidence.cells import Cell
 from calibration.evidence.measuring import Bar, Slice
@@ -120,10 +121,12 @@ def in_service(
 ) -> dict[date, ClassifierVersion]:
     """For each period the version that scored most of its conversations."""
     ranked = {version.id: (version.version == preferred, order) for order, version in enumerate(versions)}
+    border = volumes.mapped_until(versions)
     rows = PredictionRollup.objects.filter(version__in=versions, day__isnull=False, failed=False)
     counts: dict[date, dict[int, int]] = defaultdict(lambda: defaultdict(int))
     for version_id, day, count in rows.values_list("version", "day").annotate(n=Sum("count")).order_by():
-        counts[start_of(day, period)][version_id] += count
+        if day > border.get(version_id, date.min):
+            counts[start_of(day, period)][version_id] += count
     by_id = {version.id: version for version in versions}
     return {start: by_id[max(found, key=lambda key: (found[key], ranked[key]))] for start, found in counts.items()}
 

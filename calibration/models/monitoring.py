@@ -113,6 +113,11 @@ class Recalibration(models.Model):
     fit = models.JSONField(default=dict, help_text="The fitted map, its method and data.")
     validation = models.JSONField(default=dict)
     promoted = models.ForeignKey(ClassifierVersion, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    mapped_until = models.DateField(
+        null=True,
+        blank=True,
+        help_text="The last day whose scores were mapped on promotion; what comes later was scored.",
+    )
     opened_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )

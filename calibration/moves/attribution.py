@@ -72,16 +72,21 @@ def attribute(
     classifier: Classifier | None = None,
     value: str = "",
     by: Sequence[str] = volumes.CORE,
+    chosen_versions: tuple[str, str] = ("", ""),
 ) -> dict[str, Any]:
-    """The contract's answer; parts that cannot be known say why, and nothing to compare at all is refused."""
+    """The contract's answer; parts that cannot be known say why, and nothing to compare at all is refused.
+
+    A period is read as the version in service then scored it, or as its chosen version did, after the fact too.
+    """
     chart = measure_of(signal, value)
     check_by(by)
     chosen = classifier or classifier_of(signal)
     if chosen.signal_id != signal.id:
         raise Refused("other_signal", f"{chosen.slug} does not score {signal.slug}", field="classifier")
     versions = volumes.versions_of(chosen)
-    rows = [volumes.read(versions, by=by, since=days.first, until=days.last) for days in (before, after)]
-    serving = [_serving(versions, found, days, chosen) for found, days in zip(rows, (before, after), strict=True)]
+    ends = list(zip((before, after), chosen_versions, strict=True))
+    rows = [_volumes(versions, by, days, named) for days, named in ends]
+    serving = [_serving(versions, found, *end, chosen) for found, end in zip(rows, ends, strict=True)]
     asked = Comparison(
         signal=signal.slug,
         classifier=chosen.slug,
@@ -158,9 +163,23 @@ def check_by(by: Sequence[str]) -> None:
             )
 
 
+def _volumes(versions: Sequence[ClassifierVersion], by: Sequence[str], days: Days, named: str) -> list[Volume]:
+    """A period's counts: without what was mapped after the fact, unless its version is the one that was asked for."""
+    rows = volumes.read(versions, by=by, since=days.first, until=days.last)
+    wanted = {version.id for version in versions if version.version == named}
+    return [row for row in rows if not row.mapped or row.version in wanted]
+
+
 def _serving(
-    versions: Sequence[ClassifierVersion], rows: Iterable[Volume], days: Days, classifier: Classifier
+    versions: Sequence[ClassifierVersion], rows: Sequence[Volume], days: Days, named: str, classifier: Classifier
 ) -> ClassifierVersion:
+    if named:
+        asked = next((version for version in versions if version.version == named), None)
+        if asked is None:
+            raise NotFound("unknown_version", f"{classifier.slug} has no version {named}", field="version")
+        if all(row.version != asked.id for row in rows):
+            raise EvidenceRefused("no_predictions", f"{asked} scored nothing in {days.words}", field="version")
+        return asked
     found = volumes.in_service(rows)
     if found is None:
         raise EvidenceRefused("no_predictions", f"{classifier.slug} scored nothing in {days.words}", field="period")

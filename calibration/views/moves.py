@@ -19,7 +19,7 @@ from calibration.drift import flags
 from calibration.errors import EvidenceRefused
 from calibration.evidence import gate_records, gates
 from calibration.evidence.history import start_of
-from calibration.models import Classifier, ClassifierVersion, DriftFlag, GateRun
+from calibration.models import Classifier, ClassifierVersion, DriftFlag, GateRun, PredictionRollup
 from calibration.moves import attribution, move_pages, move_words, periods, settling, trends
 from calibration.moves.periods import Days
 from labeling import access
@@ -29,6 +29,8 @@ from labeling.models import DatasetVersion, Queue, Signal
 
 WINDOW = timedelta(days=28)
 MOST_GATES = 50
+MOVED = ("from", "to", "from_version", "to_version", "classifier", "value", "by")
+"""What a link to a movement carries."""
 EXAMPLE = """# every rule must hold; all tests together are one family (Holm)
 by: [channel]
 rules:
@@ -104,7 +106,8 @@ def moved(request: HttpRequest, slug: str) -> HttpResponse:
     if not (request.GET.get("from") and request.GET.get("to")):
         return redirect("trend", slug)
     before, after = (periods.read(request.GET[name], field=name) for name in ("from", "to"))
-    context = _choices(signal) | {"signal": signal, "asked": asked, "before": before, "after": after}
+    chosen = request.GET.get("from_version", ""), request.GET.get("to_version", "")
+    context = _choices(signal) | {"signal": signal, "asked": asked, "before": before, "after": after, "chosen": chosen}
     try:
         found = attribution.attribute(
             signal=signal,
@@ -112,6 +115,7 @@ def moved(request: HttpRequest, slug: str) -> HttpResponse:
             after=after,
             classifier=flags.classifier_named(asked["classifier"]) if asked["classifier"] else None,
             value=asked["value"],
+            chosen_versions=chosen,
         )
     except EvidenceRefused as refused:
         return render(request, "calibration/moved.html", context | {"refused": refused})
@@ -123,7 +127,7 @@ def moved(request: HttpRequest, slug: str) -> HttpResponse:
     document, figures = _beside(signal, found, before, after)
     if request.GET.get("export"):
         return _figure_file(request, figures, name)
-    query = {key: request.GET[key] for key in ("from", "to", "classifier", "value", "by") if request.GET.get(key)}
+    query = {key: request.GET[key] for key in MOVED if request.GET.get(key)}
     context |= {
         "found": found,
         "share": found["value"] != attribution.MEAN,
@@ -131,11 +135,22 @@ def moved(request: HttpRequest, slug: str) -> HttpResponse:
         "document": document,
         "picture": move_pages.pictures(document, figures, query)[0],
         "query": urlencode(query),
+        "versions": [version.version for version in volumes.versions_of(flags.classifier_named(found["classifier"]))],
+        "as_one": _as_one(found, before, query),
         "recalibrate": _flag_of(found),
         "steps": [_step(step, found) for step in settling.steps(found, before=before, after=after)],
         "runs": settling.bridges(found["from"]["versions"][:1], found["classifier"], after),
     }
     return render(request, "calibration/moved.html", context)
+
+
+def _as_one(found: dict[str, Any], before: Days, query: dict[str, str]) -> str:
+    """The same question of the later version alone, where it has scored the earlier period too: no upgrade is in it."""
+    old, new = (found[end]["versions"][0] for end in ("from", "to"))
+    scored = PredictionRollup.objects.filter(version__classifier__slug=found["classifier"], version__version=new)
+    if old == new or not scored.filter(day__range=(before.first, before.last)).exists():
+        return ""
+    return urlencode(query | {"classifier": found["classifier"], "from_version": new, "to_version": new})
 
 
 def _step(step: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:

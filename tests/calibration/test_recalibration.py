@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import random
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import pytest
 from django.core.cache import cache
 from django.test import Client
 
-from calibration import scoring
+from calibration import scoring, volumes
 from calibration.drift import flags, monitoring, recalibration
 from calibration.errors import EvidenceRefused
+from calibration.evidence import history
 from calibration.evidence.pairing import read as pairs_of
 from calibration.models import ClassifierVersion, DriftFlag, Prediction, Recalibration, ScoringRun
-from labeling.errors import Conflict, Refused
+from calibration.moves import attribution, periods, trends
+from labeling.errors import Conflict, NotFound, Refused
 from labeling.models import Conversation, Item, Label, Queue, User
 from tests.calibration.worlds import DRIFTED, NOW, START, VALUES, make_engineer, make_world
 from tests.make import make_label, make_said, make_user, make_version, make_weeks
@@ -78,6 +80,45 @@ def test_it_works(flag: DriftFlag) -> None:
     assert [event.action for event in flag.events.all()] == [
         "raised", "recalibrating", "fitted", "validated", "promoted", "resolved",
     ]  # fmt: skip
+
+
+def promoted(flag: DriftFlag) -> Recalibration:
+    row = recalibration.open_for(flag=flag, by=None)
+    assert row.queue is not None
+    label_all(row.queue)
+    for step in ("fit", "validate", "promote"):
+        row = recalibration.step(flag=flag, recalibration=row, step=step, by=None, now=NOW)
+    return row
+
+
+def test_mapped_scores_were_never_in_service(flag: DriftFlag) -> None:
+    """The map's answers to what the parent scored are not what was published; what comes later is."""
+    # In its last weeks the parent has nothing but the slice: the map answers as much as it did.
+    Prediction.objects.filter(version=flag.version).exclude(conversation__channel=DRIFTED[0]).delete()
+    flag.version.rollups.exclude(channel=DRIFTED[0]).delete()
+    row = promoted(flag)
+    parent, made, signal = flag.version, row.promoted, flag.version.classifier.signal
+    assert made is not None and row.mapped_until == made.rollups.order_by("-day").values_list("day", flat=True)[0]
+    days = volumes.by_day(volumes.read([parent, made]))
+    assert any(found.version == made.id for found in days[row.mapped_until])
+    assert {volumes.in_service(found) for found in days.values()} == {parent.id}
+    assert [line["version"] for line in trends.read(signal=signal)["versions"]] == [parent.version]
+    assert set(history.in_service([parent, made], "week", made.version).values()) == {parent}
+
+    span = periods.Days(row.mapped_until - timedelta(days=27), row.mapped_until)
+    week = periods.Days(row.mapped_until - timedelta(days=6), row.mapped_until)
+    found = attribution.attribute(signal=signal, before=span, after=week)
+    assert found["from"]["versions"] == found["to"]["versions"] == [parent.version]
+    again = attribution.attribute(signal=signal, before=week, after=week, chosen_versions=("", made.version))
+    assert (again["from"]["versions"][0], again["to"]["versions"][0]) == (parent.version, made.version)
+    assert again["to"]["n"] == sum(volume.count for volume in volumes.read([made], since=week.first, until=week.last))
+    with pytest.raises(NotFound):
+        attribution.attribute(signal=signal, before=week, after=week, chosen_versions=("", "v9"))
+
+    later = row.mapped_until + timedelta(days=1)
+    at = datetime.combine(later, time(9), UTC)
+    make_weeks(made, [(at, *DRIFTED, None, "negative")], User.objects.get(username="ann"))
+    assert trends.read(signal=signal)["versions"][-1] == {"since": later.isoformat(), "version": made.version}
 
 
 def test_the_queue_is_drawn_from_the_slice_since_the_change_and_unlabelled(flag: DriftFlag) -> None:

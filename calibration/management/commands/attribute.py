@@ -20,6 +20,10 @@ class Command(VerbCommand):
         parser.add_argument("signal")
         parser.add_argument("--from", dest="before", required=True, metavar="A..B", help="days, both included")
         parser.add_argument("--to", dest="after", required=True, metavar="C..D")
+        parser.add_argument(
+            "--from-version", default="", help="as this version scored it; without it the one in service"
+        )
+        parser.add_argument("--to-version", default="", help="the same for the later period")
         parser.add_argument("--classifier", help="without it the one that scored most")
         parser.add_argument("--value", default="", help="a category, or mean")
         parser.add_argument("--by", default="channel,cohort", help="slices whose mix may have changed")
@@ -34,6 +38,7 @@ class Command(VerbCommand):
             classifier=flags.classifier_named(options["classifier"]) if options["classifier"] else None,
             value=options["value"],
             by=[name.strip() for name in options["by"].split(",") if name.strip()],
+            chosen_versions=(options["from_version"], options["to_version"]),
         )
         if options["format"] == "json":
             self.stdout.write(json.dumps(found, ensure_ascii=False, indent=1))
