@@ -68,8 +68,8 @@ def read(
 
 def mapped_until(versions: Iterable[ClassifierVersion]) -> dict[int, date]:
     """Recalibrated version → the last day whose scores are its parent's through the map: it was not in service then."""
-    rows = Recalibration.objects.filter(promoted__in=list(versions), mapped_until__isnull=False)
-    return dict(rows.values_list("promoted", "mapped_until"))
+    rows = Recalibration.objects.filter(promoted__in=list(versions)).values_list("promoted", "mapped_until")
+    return {version: day for version, day in rows if version is not None and day is not None}
 
 
 def in_service(rows: Iterable[Volume]) -> int | None:

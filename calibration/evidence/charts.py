@@ -195,10 +195,14 @@ def forest(
     return _frame(layers, list(rows), c, title, 520, {"step": 26})
 
 
-def _series(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row a period and version, as the layers of a trend name their fields."""
+def _series(points: Sequence[dict[str, Any]], boundaries: Sequence[dict[str, str]]) -> list[dict[str, Any]]:
+    """One row a period and version, as the layers of a trend name their fields; none begins before its version did."""
+    since: dict[str, str] = {}
+    for one in boundaries:
+        since.setdefault(one["version"], one["since"])
     return [
-        {name: point[name] for name in ("start", "version", "raw", "n", "labels")}
+        {name: point[name] for name in ("version", "raw", "n", "labels")}
+        | {"start": max(point["start"], since.get(point["version"], ""))}
         | {name: point["corrected"].get(name) for name in ("value", "low", "high")}
         for point in points
     ]
@@ -224,7 +228,7 @@ def trend(
 ) -> Spec:
     """As scored (dotted) and corrected (line with its band), a series for each version; compared periods are shaded."""
     c = colours or LIGHT
-    data = _series(points)
+    data = _series(points, boundaries)
     form = ".1%" if share else ".2f"
     domain = _domain(data, share)
     scale = {"domain": domain, "zero": False, "clamp": True, "nice": False}

@@ -134,10 +134,15 @@ def _amount(value: float, points: bool) -> str:
 
 
 def _signed(value: float, points: bool) -> str:
-    return f"{100 * value:+.1f} points" if points else f"{value:+.2f}"
+    return _minus(f"{100 * value:+.1f} points" if points else f"{value:+.2f}")
 
 
 def _with_interval(part: Estimate, points: bool) -> str:
     scale, digits = (100.0, 1) if points else (1.0, 2)
     low, high = (part.low or 0.0) * scale, (part.high or 0.0) * scale
-    return f"{_signed(part.value or 0.0, points)}, {low:+.{digits}f} to {high:+.{digits}f}"
+    return f"{_signed(part.value or 0.0, points)}, {_minus(f'{low:+.{digits}f} to {high:+.{digits}f}')}"
+
+
+def _minus(text: str) -> str:
+    """With the sign that is as wide as a plus."""
+    return text.replace("-", "−")

@@ -16,6 +16,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from calibration.errors import EvidenceRefused
+from calibration.evidence import charts
 from calibration.models import Outcome
 from calibration.moves import attribution, periods, trends
 from calibration.rollups import Changes
@@ -245,6 +246,18 @@ def test_a_mean_of_numbers() -> None:
     (point,) = trends.read(signal=signal)["series"][0]["points"]
     assert point["raw"] == pytest.approx(3.8)
     assert point["corrected"]["low"] < 3.0 < point["corrected"]["high"]
+
+
+def test_no_point_is_drawn_before_its_version() -> None:
+    """A week in which another version took over has a point of each; the newer one's begins where the version did."""
+    rows = [("2026-03-23", "v1"), ("2026-03-30", "v1"), ("2026-03-30", "v2"), ("2026-04-06", "v2")]
+    points = [
+        {"start": start, "version": version, "raw": 0.2, "n": 9, "labels": 3, "corrected": {"value": 0.2}}
+        for start, version in rows
+    ]
+    boundaries = [{"since": "2026-03-23", "version": "v1"}, {"since": "2026-04-01", "version": "v2"}]
+    drawn = charts.trend(points, boundaries=boundaries, title="share", share=True)["data"]["values"]
+    assert [(row["start"], row["version"]) for row in drawn] == [*rows[:2], ("2026-04-01", "v2"), rows[3]]
 
 
 def test_trends_read_no_rows_of_predictions_but_labelled_ones() -> None:

@@ -390,7 +390,7 @@ def test_the_sentence_gives_each_part_with_its_interval() -> None:
     )
     assert told == (
         "The share of bad rose by 4.1 points; customers and classifier both moved: the upgrade from a to b (+5.1 points, "
-        "+3.0 to +7.2) and the mix of slices (-1.0 points, -2.0 to -0.1)."
+        "+3.0 to +7.2) and the mix of slices (−1.0 points, −2.0 to −0.1)."
     )
 
 
