@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from django.conf import settings
 from django.db import connection
@@ -47,6 +48,10 @@ def shared() -> Path:
 def pytest_configure() -> None:
     """Passwords of people made up for a test are hashed quickly: the real hash is slow on purpose, and most tests make people."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    # The laws are tried on the same examples in every run, and how long one takes says nothing about them.
+    slow = hypothesis.HealthCheck.too_slow
+    hypothesis.settings.register_profile("cxlab", deadline=None, derandomize=True, suppress_health_check=[slow])
+    hypothesis.settings.load_profile("cxlab")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

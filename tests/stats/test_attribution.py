@@ -102,7 +102,7 @@ def comparisons(draw: st.DrawFn) -> Comparison:
     )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(comparison=comparisons(), seed=st.integers(0, 99))
 def test_parts_add_up_exactly_whatever_the_data(comparison: Comparison, seed: int) -> None:
     found = attribute(comparison, rng=rng(seed), redraws=8)

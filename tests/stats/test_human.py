@@ -100,7 +100,7 @@ def test_many_values_take_the_road_of_moments() -> None:
     assert by_counts.low == pytest.approx(by_moments.low) and by_counts.high == pytest.approx(by_moments.high)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.lists(st.integers(0, 3), min_size=3, max_size=3), min_size=1, max_size=12), st.sampled_from(LEVELS))
 def test_an_estimate_is_a_number_within_its_limits_or_a_reason(rows: list[list[int]], level: str) -> None:
     for found in (human.human_alpha(rows, level=level, values=(0.0, 1.0, 3.0)), human.human_ac1(rows)):

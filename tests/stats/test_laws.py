@@ -28,7 +28,7 @@ def _same(a: float | None, b: float | None) -> bool:
     return a is b if a is None or b is None else math.isclose(a, b, rel_tol=1e-7, abs_tol=1e-7)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.one_of(tables(), tables(weighted=True)), st.sampled_from(STATISTICS), st.sampled_from(SCALES))
 def test_an_estimate_is_a_number_within_its_limits_or_a_reason(table: ConfusionTable, name: str, scale: str) -> None:
     found = estimate(name, table, scale=scale)
@@ -43,7 +43,7 @@ def test_an_estimate_is_a_number_within_its_limits_or_a_reason(table: ConfusionT
     assert found.low >= floor
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(tables(weighted=True), st.sampled_from(STATISTICS), st.randoms(use_true_random=False))
 def test_names_of_categories_do_not_matter(table: ConfusionTable, name: str, random: object) -> None:
     order = list(range(table.size))
@@ -57,7 +57,7 @@ def test_names_of_categories_do_not_matter(table: ConfusionTable, name: str, ran
     assert _same(before.value, after.value) and _same(before.low, after.low) and _same(before.high, after.high)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tables(at_least=1))
 def test_an_unused_category_changes_no_agreement_but_the_one_that_counts_categories(table: ConfusionTable) -> None:
     wider = ConfusionTable.from_counts(np.pad(table.n, (0, 1)))
@@ -68,7 +68,7 @@ def test_an_unused_category_changes_no_agreement_but_the_one_that_counts_categor
         assert _same(*values)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_tables_of_slices_add_up(data: st.DataObject) -> None:
     size = data.draw(st.integers(1, 4))
@@ -85,7 +85,7 @@ def test_tables_of_slices_add_up(data: st.DataObject) -> None:
     np.testing.assert_allclose(whole.s2, added.s2)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(tables(at_least=2))
 def test_kappa_is_one_exactly_on_the_diagonal(table: ConfusionTable) -> None:
     value = estimate("kappa", table).value
@@ -93,7 +93,7 @@ def test_kappa_is_one_exactly_on_the_diagonal(table: ConfusionTable) -> None:
     assert value is None or (value == 1.0) == diagonal
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(tables(at_least=2), st.floats(0.01, 1e4), st.sampled_from(STATISTICS))
 def test_equal_weights_are_no_weights(table: ConfusionTable, weight: float, name: str) -> None:
     weighted = ConfusionTable(table.categories, table.n, table.n * weight, table.n * weight**2)
@@ -103,7 +103,7 @@ def test_equal_weights_are_no_weights(table: ConfusionTable, weight: float, name
     assert plain.method == found.method
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tables(at_least=2, weighted=True), st.sampled_from(STATISTICS), st.floats(0.5, 0.9))
 def test_more_confidence_is_a_wider_interval(table: ConfusionTable, name: str, confidence: float) -> None:
     narrow, wide = estimate(name, table, confidence=confidence), estimate(name, table, confidence=confidence + 0.09)
@@ -111,7 +111,7 @@ def test_more_confidence_is_a_wider_interval(table: ConfusionTable, name: str, c
         assert wide.low <= narrow.low + 1e-12 and wide.high >= narrow.high - 1e-12  # type: ignore[operator]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tables(at_least=1, weighted=True), st.sampled_from(STATISTICS), st.sampled_from(SCALES))
 def test_influence_is_the_derivative(table: ConfusionTable, name: str, scale: str) -> None:
     """A little more weight in one cell moves the value by the influence of that cell."""
@@ -129,7 +129,7 @@ def test_influence_is_the_derivative(table: ConfusionTable, name: str, scale: st
     assert math.isclose(slope, parts.influence[i, j], rel_tol=1e-2, abs_tol=1e-3)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(tables(), min_size=2, max_size=4), st.booleans())
 def test_many_tables_at_once_are_the_same_as_one_by_one(several: list[ConfusionTable], again: bool) -> None:
     alike = [table for table in several if table.size == several[0].size] + [several[0]] * again
@@ -178,7 +178,7 @@ def test_linearised_variance_agrees_with_leaving_labels_out() -> None:
             assert math.isclose(found**2, _leave_one_out(chosen, table), rel_tol=8 / size + 0.02), name
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_margins_of_a_paired_table_are_the_tables_of_its_versions(data: st.DataObject) -> None:
     triples = data.draw(st.lists(st.tuples(*[st.integers(0, 2)] * 3), min_size=1, max_size=40))

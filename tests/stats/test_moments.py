@@ -115,7 +115,7 @@ def test_the_constant_answer_is_the_mean_of_gold() -> None:
     assert empty.constant is None and empty.estimates["alpha"].reason == "no_items"
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5), st.floats(1, 20)), min_size=1, max_size=30))
 def test_an_estimate_is_a_number_within_its_limits_or_a_reason(rows: list[tuple[int, int, float]]) -> None:
     x, y, w = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
