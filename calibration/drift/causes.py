@@ -1,6 +1,7 @@
 """Why a flag may have been raised: what happened upstream of it at that time, offered as a possible cause, never more.
 
 Upstream of agreement and answers lie the transcripts that were scored and the version itself, if it changed silently.
+What was mended explains what began before it was mended, and nothing later; what was dismissed explains nothing.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
+
+from django.db.models import Max
 
 from calibration import slices
 from calibration.drift import flag_words
@@ -39,9 +42,7 @@ def of(flag: DriftFlag) -> list[Cause]:
     """Flags that may explain this one, the nearest in time first."""
     if flag.kind not in DOWNSTREAM:
         return []
-    upstream = DriftFlag.objects.filter(kind__in=[Kind.ASR, Kind.SILENT_CHANGE]).exclude(
-        state=DriftFlag.State.DISMISSED
-    )
+    upstream = DriftFlag.objects.filter(kind__in=[Kind.ASR, Kind.SILENT_CHANGE])
     found = [other for other in upstream.select_related("version__classifier") if _explains(other, flag)]
     found.sort(key=lambda other: abs((_began(other) - _began(flag)).days))
     return [Cause(other, _sentence(other)) for other in found]
@@ -56,8 +57,11 @@ def consequences(flag: DriftFlag) -> list[DriftFlag]:
 
 
 def _explains(cause: DriftFlag, flag: DriftFlag) -> bool:
-    """The same version or transcripts, slices that can overlap, and change points near each other."""
-    if abs(_began(cause) - _began(flag)) > NEAR or not _overlap(cause.slice, flag.slice):
+    """The same version or transcripts, slices that can overlap, and change points near each other, before it was mended."""
+    if cause.state == DriftFlag.State.DISMISSED or not _overlap(cause.slice, flag.slice):
+        return False
+    mended = _mended(cause)
+    if abs(_began(cause) - _began(flag)) > NEAR or (mended is not None and _began(flag) > mended):
         return False
     if cause.kind == Kind.SILENT_CHANGE:
         return cause.version_id == flag.version_id
@@ -79,7 +83,17 @@ def _began(flag: DriftFlag) -> date:
     return flag.since or flag.raised_at.date()
 
 
+def _mended(flag: DriftFlag) -> date | None:
+    """The day on which a flag was resolved; None where it was not."""
+    if flag.state != DriftFlag.State.RESOLVED:
+        return None
+    last = flag.events.filter(action="resolved").aggregate(at=Max("at"))["at"]
+    return last.date() if last else None
+
+
 def _sentence(cause: DriftFlag) -> str:
     where = f" on {slices.words(cause.slice)}" if cause.slice else ""
     began = flag_words.day(_began(cause), beside=cause.raised_at)
-    return f"{flag_words.headline(cause)}{where} ({cause.version}), since {began}"
+    mended = _mended(cause)
+    until = f", resolved on {flag_words.day(mended, beside=cause.raised_at)}" if mended else ""
+    return f"{flag_words.headline(cause)}{where} ({cause.version}), since {began}{until}"

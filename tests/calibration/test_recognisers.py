@@ -189,7 +189,19 @@ def test_a_regression_is_offered_as_a_cause_downstream_and_only_there(client: Cl
     assert "What it may have caused" in page and "Most often misheard since" in page and ">Recalibrate<" not in page
     assert "ear@1" in client.get("/classifiers/").content.decode()
     flags.dismiss(flag=upstream, by=None, reason="a test call centre")
-    assert not causes.of(below)
+    assert not causes.of(below) and not causes.consequences(flags.get(upstream.id))
+
+
+def test_what_was_mended_explains_what_began_before_and_nothing_later() -> None:
+    version = make_version(make_signal())
+    silent = _flag(version, {}, NOW.date(), kind="silent_change")
+    flags.resolve(flag=silent, by=None, note="rolled back")
+    silent.events.update(at=NOW + timedelta(days=10))
+    before = _flag(version, {"channel": "chat"}, NOW.date() + timedelta(days=9))
+    later = _flag(version, {"channel": "email"}, NOW.date() + timedelta(days=11))
+    (cause,) = causes.of(before)
+    assert cause.flag == silent and ", resolved on " in cause.sentence
+    assert not causes.of(later) and causes.consequences(flags.get(silent.id)) == [before]
 
 
 def test_a_silent_change_is_a_cause_for_its_own_version_only() -> None:
