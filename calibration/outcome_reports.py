@@ -31,6 +31,8 @@ PROXY = "satisfaction"
 SATISFIED = 4
 RANGES = {"csat": (1.0, 5.0), "nps": (0.0, 10.0), "ces": (1.0, 7.0)}
 BY = ("channel", "cohort")
+MOST_SLICES = 200
+"""Slices that a report shows, those with most conversations: a cohort can have a value for each customer."""
 Place = tuple[str, str]
 Answers = dict[str, Counter[float]]
 """Kind → how often each value was answered."""
@@ -92,6 +94,18 @@ class Report:
     left_out: int
     since: date | None
     until: date | None
+    slices: int
+    """How many slices there are, the ones beyond the largest included; the whole is none."""
+
+    @property
+    def shown(self) -> int:
+        """How many slices are shown, beside the whole."""
+        return len(self.rows) - 1
+
+    @property
+    def hidden(self) -> int:
+        """How many are not."""
+        return self.slices - self.shown
 
     @property
     def whole(self) -> Row:
@@ -126,11 +140,14 @@ def read(*, since: date | None = None, until: date | None = None) -> Report:
         .annotate(n=Count("id"))
     }
     told, left_out = _told(since, until)
+    every = [(sum(asked.get(place, 0) for place in places), one, places) for one, places in _slices({*asked, *told})]
+    # A wider slice has no fewer conversations than one within it, and stands before it.
+    largest = sorted(range(len(every)), key=lambda number: (-every[number][0], number))[: MOST_SLICES + 1]
     rows = [
-        _row(one, sum(asked.get(place, 0) for place in places), [told[place] for place in places if place in told])
-        for one, places in _slices({*asked, *told})
+        _row(one, n, [told[place] for place in places if place in told])
+        for n, one, places in (every[number] for number in sorted({0, *largest}))
     ]
-    return Report(rows, _proxies(since, until), left_out, since, until)
+    return Report(rows, _proxies(since, until), left_out, since, until, len(every) - 1)
 
 
 def day(text: str | None, field_name: str) -> date | None:
@@ -211,14 +228,16 @@ def _told(since: date | None, until: date | None) -> tuple[dict[Place, Answers],
 def _slices(places: Iterable[Place]) -> list[tuple[dict[str, str], list[Place]]]:
     """The whole, each channel with its cohorts below it, then each cohort; slices that repeat a wider one are left out."""
     every = sorted(places)
-    channels, cohorts = sorted({place[0] for place in every}), sorted({place[1] for place in every})
+    channels: dict[str, list[Place]] = defaultdict(list)
+    cohorts: dict[str, list[Place]] = defaultdict(list)
+    for place in every:
+        channels[place[0]].append(place)
+        cohorts[place[1]].append(place)
     found: list[tuple[dict[str, str], list[Place]]] = [({}, every)]
-    for channel in channels if len(channels) > 1 else []:
-        mine = [place for place in every if place[0] == channel]
+    for channel, mine in channels.items() if len(channels) > 1 else ():
         found.append(({"channel": channel}, mine))
         found += [({"channel": channel, "cohort": place[1]}, [place]) for place in mine if len(mine) > 1]
-    for cohort in cohorts if len(cohorts) > 1 else []:
-        found.append(({"cohort": cohort}, [place for place in every if place[1] == cohort]))
+    found += [({"cohort": cohort}, cohorts[cohort]) for cohort in sorted(cohorts) if len(cohorts) > 1]
     return found
 
 

@@ -35,6 +35,8 @@ DRAWN = 1_000_000
 """Draws × calls at most, so that the interval of very many calls costs no more than that of a thousand."""
 KEPT_FOR = 24 * 3600
 MOST_MISTAKES = 30
+MOST_SLICES = 100
+"""Slices of one dimension that are measured, those with most calls; a dimension can have a value for each customer."""
 KEPT_MISTAKES = 300
 DIMENSIONS = ("provider", "channel", "cohort", "month")
 CORE = ("channel", "cohort")
@@ -99,11 +101,17 @@ class Report:
     slices: list[Rates]
     mistakes: list[Mistake]
     waiting: int
+    values: Mapping[str, int]
+    """Dimension → how many values it has, the ones beyond the largest included."""
 
     @property
-    def by_dimension(self) -> list[tuple[str, list[Rates]]]:
-        """Dimension → its slices."""
-        return [(name, [one for one in self.slices if one.dimension == name]) for name in DIMENSIONS]
+    def by_dimension(self) -> list[tuple[str, list[Rates], int]]:
+        """Dimension, its slices, and of how many they are the largest (0 where they are all)."""
+        found = []
+        for name in DIMENSIONS:
+            mine = [one for one in self.slices if one.dimension == name]
+            found.append((name, mine, self.values[name] if self.values[name] > len(mine) else 0))
+        return found
 
     @property
     def worst(self) -> Rates | None:
@@ -228,7 +236,7 @@ def fingerprint() -> tuple[int, int, str]:
 
 def cached() -> Report:
     """The report, kept as long as no call is measured anew; what was kept for other calls goes by itself."""
-    key = f"voice:{hashlib.sha256(repr(fingerprint()).encode()).hexdigest()}"
+    key = f"voice:2:{hashlib.sha256(repr(fingerprint()).encode()).hexdigest()}"
     report: Report | None = cache.get(key)
     if report is None:
         report = read()
@@ -240,16 +248,19 @@ def read(*, most: int = MOST_MISTAKES) -> Report:
     """The report over every measured call."""
     calls = [_call(row) for row in _current().order_by("conversation_id").values_list(*_COLUMNS)]
     whole = _rates("", "", calls)
-    slices = []
+    slices: list[Rates] = []
+    values = {}
     for position, name in enumerate(DIMENSIONS):
         grouped: dict[str, list[Call]] = defaultdict(list)
         for call in calls:
             grouped[call.places[position]].append(call)
+        values[name] = len(grouped)
         if len(grouped) == 1:  # one value repeats the whole
             slices.append(replace(whole, dimension=name, value=next(iter(grouped))))
         else:
-            slices += [_rates(name, value, mine) for value, mine in sorted(grouped.items())]
-    return Report(whole, slices, _words(most), waiting().count())
+            largest = sorted(grouped, key=lambda value: (-len(grouped[value]), value))[:MOST_SLICES]
+            slices += [_rates(name, value, grouped[value]) for value in sorted(largest)]
+    return Report(whole, slices, _words(most), waiting().count(), values)
 
 
 _COLUMNS = (

@@ -35,6 +35,7 @@ class Outcomes(APIView):
                 "until": until,
                 "left_out": report.left_out,
                 "rows": [_outcome_row(row) for row in report.rows],
+                "hidden": report.hidden,
                 "proxies": [_proxy(one) for one in report.proxies],
             }
         )
@@ -52,6 +53,7 @@ class Voice(APIView):
             {
                 "whole": _rates(report.whole),
                 "slices": [_rates(one) for one in report.slices],
+                "values": dict(report.values),
                 "mistakes": [
                     {"said": one.said, "heard": one.heard, "times": one.times, "calls": one.calls}
                     for one in report.mistakes

@@ -18,6 +18,8 @@ from calibration.volumes import Volume
 
 WINDOW = timedelta(weeks=8)
 FAMILY_ERROR = 0.05
+MOST_SLICES = 30
+"""Values of a dimension that are held against the others, and places whose failures are told: those scored most."""
 
 
 def read(chart: Measure | None, rows: Sequence[Volume], labelled: Sequence[Labelled]) -> dict[str, Any]:
@@ -29,12 +31,13 @@ def read(chart: Measure | None, rows: Sequence[Volume], labelled: Sequence[Label
     answered = [row for row in recent if not row.failed]
     version = recent[0].version if recent else None
     used = [one for one in labelled if one.version == version and since is not None and one.day >= since]
-    asked = [
-        (name, position, value)
-        for position, name in enumerate(volumes.CORE)
-        for value in sorted({row.place[position] for row in answered})
-    ]
-    several = [one for one in asked if sum(one[0] == other[0] for other in asked) > 1]
+    several: list[tuple[str, int, str]] = []
+    for position, name in enumerate(volumes.CORE):
+        sizes: Counter[str] = Counter()
+        for row in answered:
+            sizes[row.place[position]] += row.count
+        largest = sorted(sizes, key=lambda value: (-sizes[value], value))[:MOST_SLICES]
+        several += [(name, position, value) for value in sorted(largest) if len(sizes) > 1]
     confidence = 1 - FAMILY_ERROR / max(len(several), 1)
     found = [_gap(chart, answered, used, name, at, value, confidence) for name, at, value in several]
     return {"since": since.isoformat() if since else None, "confidence": confidence, "rows": found}
@@ -74,9 +77,18 @@ def failures(rows: Sequence[Volume]) -> dict[str, Any]:
     counts: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     for row in recent:
         counts[row.place][row.value if row.failed else ""] += row.count
-    places = [_failure(slices.slice_of(volumes.CORE, place), found) for place, found in sorted(counts.items())]
-    whole = _failure({}, sum(counts.values(), Counter()))
-    return {"since": since.isoformat() if since else None, "whole": whole, "rows": places}
+    largest = sorted(counts, key=lambda place: (-counts[place].total(), place))[:MOST_SLICES]
+    places = [_failure(slices.slice_of(volumes.CORE, place), counts[place]) for place in sorted(largest)]
+    every: Counter[str] = Counter()
+    for one in counts.values():
+        every.update(one)
+    whole = _failure({}, every)
+    return {
+        "since": since.isoformat() if since else None,
+        "whole": whole,
+        "rows": places,
+        "hidden": len(counts) - len(largest),
+    }
 
 
 def _failure(part: dict[str, str], found: Counter[str]) -> dict[str, Any]:

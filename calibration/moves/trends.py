@@ -10,7 +10,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from django.core.cache import cache
 from django.db.models import Count, Max, Q, Sum
@@ -32,7 +32,10 @@ from labeling.models import Label, Ruling, Signal
 PERIODS = ("day", "week", "month")
 LOOK_BACK = timedelta(weeks=8)
 SATISFIED = 4
+MOST_SERIES = 60
+"""Slices that are charted, those with most answers: a cohort can have a value for each customer."""
 Place = tuple[str, ...]
+Placed = TypeVar("Placed", Volume, Labelled)
 
 
 def read(
@@ -79,11 +82,11 @@ def _document(
     rows = [row for row in everything if row.version == serving[row.day]]
     labelled = _labelled(signal, versions, serving)
     series = [_series(chart, {}, rows, labelled, versions, period)]
-    positions = [volumes.CORE.index(name) for name in by]
-    for place in sorted({tuple(row.place[i] for i in positions) for row in rows}) if by else []:
-        mine = [row for row in rows if tuple(row.place[i] for i in positions) == place]
-        here = [one for one in labelled if tuple(one.place[i] for i in positions) == place]
-        series.append(_series(chart, slices.slice_of(by, place), mine, here, versions, period))
+    sliced = _sliced(rows, by)
+    here = _sliced(labelled, by)
+    largest = sorted(sliced, key=lambda place: (-sum(row.count for row in sliced[place]), place))[:MOST_SERIES]
+    for place in sorted(largest):
+        series.append(_series(chart, slices.slice_of(by, place), sliced[place], here.get(place, []), versions, period))
     return {
         "signal": signal.slug,
         "classifier": chosen.slug,
@@ -92,11 +95,22 @@ def _document(
         "period": period,
         "by": list(by),
         "series": series,
+        "slices": len(sliced),
+        "hidden": len(sliced) - len(largest),
         "versions": _boundaries(serving, versions),
         "gaps": gaps.read(chart, rows, labelled),
         "failures": gaps.failures(rows),
         "outcomes": _outcomes(period, since, until) if rows else [],
     }
+
+
+def _sliced(found: Iterable[Placed], by: Sequence[str]) -> dict[Place, list[Placed]]:
+    """What lies in each slice; nothing where there is no slicing."""
+    positions = [volumes.CORE.index(name) for name in by]
+    sliced: dict[Place, list[Placed]] = defaultdict(list)
+    for one in found if by else ():
+        sliced[tuple(one.place[i] for i in positions)].append(one)
+    return sliced
 
 
 def _cache_key(
@@ -121,7 +135,7 @@ def _cache_key(
     scored = {one: versions[one].predictions.aggregate(at=Max("stored_at"))["at"] for one in sorted(heard)}
     names = [(version.version, version.created_at) for version in versions.values()]
     made_of = repr([signal.slug, chosen.slug, asked, labels, rulings, outcomes, scored, names])
-    return f"trend:{hashlib.sha256(made_of.encode()).hexdigest()}"
+    return f"trend:2:{hashlib.sha256(made_of.encode()).hexdigest()}"
 
 
 def _chart(signal: Signal, value: str) -> Measure | None:
