@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -139,6 +140,9 @@ def _gave(row: otlp.Span, mask: Mask) -> str:
         or ([said] if said else [text for _, text in heard[-1:]])
         or [text for _, text in heard[-1:]]
     )
+    if not any(texts):  # a tool gives data, not words
+        given = row.attributes.get("output.value") or row.attributes.get("raw.output") or ""
+        texts = [given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)]
     text = mask.text(" ".join(" ".join(texts).split()))
     return text if len(text) <= EXCERPT else text[: EXCERPT - 1].rstrip() + "…"
 
