@@ -40,6 +40,7 @@ class CompareQuery(serializers.Serializer[Any]):
     a = serializers.CharField()
     b = serializers.CharField()
     by = serializers.CharField(required=False, default="", allow_blank=True)
+    margin = serializers.FloatField(required=False, default=None)
 
 
 def asked(kind: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
@@ -111,7 +112,13 @@ class Comparison(APIView):
     @extend_schema(
         operation_id="comparison_read",
         summary="Two classifier versions on the same gold, paired",
-        parameters=[DATASET, OpenApiParameter("a", str, required=True), OpenApiParameter("b", str, required=True), BY],
+        parameters=[
+            DATASET,
+            OpenApiParameter("a", str, required=True),
+            OpenApiParameter("b", str, required=True),
+            BY,
+            OpenApiParameter("margin", float, description="how much worse b may be and still be called not worse"),
+        ],
         responses=OpenApiTypes.OBJECT,
     )
     def get(self, request: Request) -> Response:
@@ -122,6 +129,7 @@ class Comparison(APIView):
                 a=classifiers.version_named(given["a"]),
                 b=classifiers.version_named(given["b"]),
                 by=given["by"],
+                margin=given["margin"],
             )
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,33 +16,50 @@ from calibration.stats import paired
 from calibration.stats.estimate import Estimate
 from calibration.stats.summary import estimate
 from calibration.stats.tables import PairedTable
+from labeling.errors import Refused
 from labeling.models import DatasetVersion
 from labeling.values import Scale
 
 RIGHT, WRONG = "right", "wrong"
+ONE_SIDED = 0.9
+"""The confidence of an interval whose either end is a one-sided 95 % limit."""
 ERROR = "mae"
 """What is compared of numbers: the mean absolute error."""
+MARGIN = 0.05
+"""How much worse still counts as not worse, where nobody says; of numbers, as a part of their range."""
 
 
 def compare(
-    *, dataset_version: DatasetVersion, a: ClassifierVersion, b: ClassifierVersion, by: Sequence[str] = ()
+    *,
+    dataset_version: DatasetVersion,
+    a: ClassifierVersion,
+    b: ClassifierVersion,
+    by: Sequence[str] = (),
+    margin: float | None = None,
 ) -> dict[str, Any]:
-    """b against a on the units that both answered: differences with paired intervals, per slice."""
+    """b against a on the units that both answered: differences with paired intervals, per slice, and tests of each slice.
+
+    `margin` is how much worse b may be and still be called not worse, on the first statistic.
+    """
     signal = dataset_version.dataset.signal
     scale = Scale.of(signal)
     if a == b:
         raise NotComparable("same_version", "name two different versions", field="b")
     bar = Bar(signal.trust_statistic, signal.trust_at_least).for_scale(scale.kind)
     names = _statistics(scale, bar)
+    if margin is None:
+        margin = MARGIN * ((measuring.span_of(scale) or 1.0) if scale.kind == "interval" else 1.0)
+    if not 0 <= margin < math.inf or (margin > 2 and scale.kind != "interval"):
+        raise Refused("bad_margin", f"a margin is a number from 0 on, for {names[0]} up to 2", field="margin")
     cells: tuple[JointCell, ...] = ()
     if scale.kind == "interval":
         errors = pairing.joint_errors(dataset_version=dataset_version, a=a, b=b, by=by, span=measuring.span_of(scale))
         grouped = slices_of(tuple(by), pairing.dimensions_of(by), errors)
-        rows = [_error_row(dict(key), list(group)) for key, group in grouped.items()]
+        rows = [_error_row(dict(key), list(group), margin) for key, group in grouped.items()]
     else:
         cells = pairing.joint(dataset_version=dataset_version, a=a, b=b, by=by)
         rows = [
-            _row(scale, dict(key), list(group), names)
+            _row(scale, dict(key), list(group), names, margin)
             for key, group in slices_of(tuple(by), pairing.dimensions_of(by), cells).items()
         ]
     document = {
@@ -55,10 +73,11 @@ def compare(
         "statistic": names[0],
         "statistics": list(names),
         "bar": {"statistic": bar.statistic, "at_least": bar.at_least},
+        "margin": margin,
         "rows": rows,
         "changed": _changed(cells),
     }
-    return document | {"sentence": sentence(document)}
+    return document | {"sentence": sentence(document), "statement": statement(document)}
 
 
 def _statistics(scale: Scale, bar: Bar) -> tuple[str, ...]:
@@ -81,29 +100,64 @@ def improvement(statistic: str, found: dict[str, Any]) -> str:
     return "better" if low > 0 else "worse" if high < 0 else "even"
 
 
-def _error_row(one: dict[str, str], cells: Sequence[ErrorCell]) -> dict[str, Any]:
+def _error_row(one: dict[str, str], cells: Sequence[ErrorCell], margin: float) -> dict[str, Any]:
     """Mean absolute errors of both versions, and their difference, each with its interval."""
     sums = {name: paired.total(getattr(cell, name) for cell in cells) for name in ("a", "b", "difference")}
-    return {"slice": one, "n": sums["a"].n, ERROR: {name: paired.mean(found).as_dict() for name, found in sums.items()}}
+    means = {name: paired.mean(found).as_dict() for name, found in sums.items()}
+    limit = paired.mean(sums["difference"], confidence=ONE_SIDED)
+    held = {
+        "margin": margin,
+        "limit": limit.high,
+        "p": paired.below_p(sums["difference"], margin),
+        "reason": limit.reason,
+    }
+    held["passed"] = limit.high is not None and limit.high < margin
+    return {"slice": one, "n": sums["a"].n, ERROR: means, "not_worse": held}
 
 
-def _row(scale: Scale, one: dict[str, str], cells: Sequence[JointCell], names: Sequence[str]) -> dict[str, Any]:
+def _row(
+    scale: Scale, one: dict[str, str], cells: Sequence[JointCell], names: Sequence[str], margin: float
+) -> dict[str, Any]:
     table = joint_table(scale, cells)
     row: dict[str, Any] = {"slice": one, "n": table.total}
     for name in names:
         row[name] = _difference(scale, table, name)
     only_a, only_b = paired.discordant(table)
     test = paired.mcnemar(only_a, only_b)
-    return row | {"only_a_right": only_a, "only_b_right": only_b, "p": test.mid_p, "test": "mcnemar mid-p"}
+    row |= {"only_a_right": only_a, "only_b_right": only_b, "p": test.mid_p, "test": "mcnemar mid-p"}
+    row["flipped"] = sum(cell.n for cell in cells if cell.a != cell.b)
+    return row | {"not_worse": _not_worse(scale, table, names[0], margin), "homogeneity": _homogeneity(scale, table)}
+
+
+def _not_worse(scale: Scale, table: PairedTable, name: str, margin: float) -> dict[str, Any]:
+    """Whether b is at most `margin` worse than a: by the one-sided 95 % limit of the difference."""
+    if table.total == 0:
+        return {"margin": margin, "limit": None, "p": None, "passed": False, "reason": "no_items"}
+    options = _options(scale)
+    held = paired.non_inferiority(name, table, margin, **options)
+    limit = paired.difference(name, table, confidence=ONE_SIDED, **options)
+    return {"margin": margin, "limit": limit.low, "p": held.p, "passed": held.passed, "reason": held.reason}
+
+
+def _homogeneity(scale: Scale, table: PairedTable) -> dict[str, Any] | None:
+    """Whether both give each category equally often (Bhapkar); sets of labels have no such margins."""
+    if scale.kind == "multilabel":
+        return None
+    found = paired.bhapkar(table.n.sum(axis=0)) if table.total else None
+    if found is None:
+        return {"statistic": None, "p": None, "df": 0, "reason": "no_items", "test": "bhapkar"}
+    return {"statistic": found.statistic, "p": found.p, "df": found.df, "reason": found.reason, "test": "bhapkar"}
+
+
+def _options(scale: Scale) -> dict[str, Any]:
+    return {} if scale.kind == "multilabel" else {"scale": scale.kind, "scores": measuring.scores_of(scale)}
 
 
 def _difference(scale: Scale, table: PairedTable, name: str) -> dict[str, Any]:
     if table.total == 0:
         none = Estimate.undefined("no_items").as_dict()
         return {"a": none, "b": none, "difference": none}
-    options: dict[str, Any] = {"scale": scale.kind, "scores": measuring.scores_of(scale)}
-    if scale.kind == "multilabel":
-        options = {}
+    options = _options(scale)
     sides = {side: estimate(name, half, **options).as_dict() for side, half in (("a", table.a), ("b", table.b))}
     return sides | {"difference": paired.difference(name, table, **options).as_dict()}
 
@@ -159,3 +213,24 @@ def sentence(document: dict[str, Any]) -> str:
     if word == "worse":
         return f"{b} is worse than {a}: {spelled} {way} by {size}."
     return f"No difference between {b} and {a} is proven: {spelled} moves by {found['value']:+.2f}{tail}."
+
+
+def statement(document: dict[str, Any]) -> str:
+    """Whether the newer version is shown to be not worse, by how much, and on which slices that is open."""
+    whole, spelled = document["rows"][0]["not_worse"], sentences.statistic_name(document["statistic"])
+    a, b = document["a"].rpartition("@")[2], document["b"].rpartition("@")[2]
+    claim = f"{b} is at most {whole['margin']:g} worse than {a} in {spelled}"
+    if whole["limit"] is None:
+        return f"Whether {claim} cannot be told: {sentences.reason(whole['reason'])}."
+    number = f"{whole['limit']:+.2f}".replace("-", "−")
+    limit = f"the one-sided 95 % limit of the difference is {number}"
+    if not whole["passed"]:
+        return f"That {claim} is not shown: {limit}."
+    open_still = [row["slice"] for row in document["rows"][1:] if not row["not_worse"]["passed"]]
+    tail = (
+        f" Not shown {sentences.listed([sentences.slice_in_words(one) for one in open_still[:4]])}"
+        if open_still
+        else ""
+    )
+    more = f" and {len(open_still) - 4} slices more" if len(open_still) > 4 else ""
+    return f"{claim}: {limit}.{tail}{more}{'.' if open_still else ''}"

@@ -11,6 +11,7 @@ from django.db.models import F, FloatField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Abs
 
 from calibration import browsing, fitted
+from calibration.classifiers import version_named
 from calibration.evidence import pairing
 from calibration.evidence.cells import OK
 from calibration.models import ClassifierVersion, Prediction
@@ -27,13 +28,15 @@ PHASES = ("differ", "agree", "missing")
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One gold unit with the version's answer; `hidden` where the reader may still label it."""
+    """One gold unit with the version's answer, and that of the version it is held against; `hidden` where the reader may
+    still label it."""
 
     row: GoldRow
     text: str
     prediction: Prediction | None
     agrees: bool
     hidden: bool
+    other: Prediction | None = None
 
     @property
     def turn(self) -> int | None:
@@ -66,10 +69,14 @@ class Page:
 def read(
     *, dataset_version: DatasetVersion, version: ClassifierVersion, query: Mapping[str, str], reader: User
 ) -> Page:
-    """A page. `query` has channel, cohort, `in.ATTRIBUTE`, gold, predicted, and `after` for further pages."""
+    """A page. `query` has channel, cohort, `in.ATTRIBUTE`, gold, predicted, and `after` for further pages.
+
+    `against` names another version: only units that both answered, and differently; `was` is what that one said.
+    """
     chosen = {name: value for name, value in query.items() if name in KNOWN or name.startswith(ATTRIBUTE)}
     browsing.check_text(chosen)
-    rows = _matching(dataset_version, version, chosen)
+    other = _other(version, chosen)
+    rows = _matching(dataset_version, version, other, chosen)
     phases = _phases(rows, dataset_version)
     phase, position = _cursor(query.get("after", ""))
     found: list[tuple[str, GoldRow]] = []
@@ -79,7 +86,7 @@ def read(
         found += [(name, row) for row in phases[name].filter(position__gt=start).order_by("position")[:left]]
         if len(found) > PAGE:
             break
-    units = _units(found[:PAGE], version, reader)
+    units = _units(found[:PAGE], version, other, reader)
     more = ""
     if len(found) > PAGE:
         name, last = found[PAGE - 1]
@@ -91,8 +98,8 @@ def read(
 def _counts(
     dataset_version: DatasetVersion, version: ClassifierVersion, chosen: Mapping[str, str]
 ) -> tuple[int, int] | None:
-    """How many units there are and how many differ, from the report's own cells; None for numbers without categories."""
-    if dataset_version.dataset.signal.scale == "interval":
+    """How many units there are and how many differ, from the report's own cells; None where those do not tell."""
+    if dataset_version.dataset.signal.scale == "interval" or "against" in chosen:
         return None
     names = [name.removeprefix(ATTRIBUTE) for name in chosen if name not in ("gold", "predicted")]
     pairs = pairing.read(dataset_version=dataset_version, version=version, by=names)
@@ -112,17 +119,30 @@ def _counts(
     return sum(cell.n for cell in cells), differing
 
 
-KNOWN = ("channel", "cohort", "gold", "predicted")
+KNOWN = ("channel", "cohort", "gold", "predicted", "against", "was")
 
 
-def _matching(dataset_version: DatasetVersion, version: ClassifierVersion, chosen: Mapping[str, str]) -> QuerySet[Any]:
-    said = Prediction.objects.filter(
-        version=version, conversation=OuterRef("conversation_id"), turn=OuterRef("turn"), status=Prediction.Status.OK
-    )
-    measured = fitted.not_in(GoldRow.objects.filter(version=dataset_version, value__isnull=False), version)
-    rows = measured.annotate(said=Subquery(said.values("value")[:1]), said_number=Subquery(said.values("number")[:1]))
+def _other(version: ClassifierVersion, chosen: Mapping[str, str]) -> ClassifierVersion | None:
+    """The version that it is held against, where one is named."""
+    if "against" not in chosen:
+        return None
+    return version_named(f"{version.classifier.slug}@{chosen['against']}")
+
+
+def _matching(
+    dataset_version: DatasetVersion,
+    version: ClassifierVersion,
+    other: ClassifierVersion | None,
+    chosen: Mapping[str, str],
+) -> QuerySet[Any]:
+    rows = _measured(dataset_version, version, other)
+    if other is not None:
+        rows = rows.annotate(was=_answer(other, "value"))
+        rows = rows.filter(said__isnull=False, was__isnull=False).exclude(said=F("was"))
     for name, value in chosen.items():
-        if name in ("channel", "cohort"):
+        if name == "against" or (name == "was" and other is None):
+            continue
+        if name in ("channel", "cohort", "was"):
             rows = rows.filter(**{name: value})
         elif name == "gold":
             rows = rows.filter(value=value)
@@ -131,6 +151,22 @@ def _matching(dataset_version: DatasetVersion, version: ClassifierVersion, chose
         else:
             rows = rows.filter(_has_attribute(name.removeprefix(ATTRIBUTE), value))
     return rows
+
+
+def _measured(
+    dataset_version: DatasetVersion, version: ClassifierVersion, other: ClassifierVersion | None
+) -> QuerySet[Any]:
+    """The gold rows that the versions may be measured on, with the answer of the first."""
+    rows = fitted.not_in(GoldRow.objects.filter(version=dataset_version, value__isnull=False), version)
+    rows = rows if other is None else fitted.not_in(rows, other)
+    return rows.annotate(said=_answer(version, "value"), said_number=_answer(version, "number"))
+
+
+def _answer(version: ClassifierVersion, column: str) -> Subquery:
+    answers = Prediction.objects.filter(
+        version=version, conversation=OuterRef("conversation_id"), turn=OuterRef("turn"), status=Prediction.Status.OK
+    )
+    return Subquery(answers.values(column)[:1])
 
 
 def _has_attribute(name: str, value: str) -> Q:
@@ -172,12 +208,17 @@ def _cursor(after: str) -> tuple[str, int]:
     return name, int(position)
 
 
-def _units(found: list[tuple[str, GoldRow]], version: ClassifierVersion, reader: User) -> list[Unit]:
+def _units(
+    found: list[tuple[str, GoldRow]], version: ClassifierVersion, other: ClassifierVersion | None, reader: User
+) -> list[Unit]:
     ids = [row.conversation_id for _, row in found]
-    said = {
-        (prediction.conversation_id, prediction.turn): prediction
-        for prediction in Prediction.objects.filter(version=version, conversation__in=ids)
-    }
+    said, before = (
+        {
+            (prediction.conversation_id, prediction.turn): prediction
+            for prediction in Prediction.objects.filter(version=one, conversation__in=ids)
+        }
+        for one in (version, other)
+    )
     signal = version.classifier.signal_id
     closed = blindness.open_questions(reader=reader, conversations=ids)
     mask = privacy.in_force()
@@ -190,6 +231,7 @@ def _units(found: list[tuple[str, GoldRow]], version: ClassifierVersion, reader:
             said.get((row.conversation_id, row.turn)),
             name == "agree",
             (row.conversation_id, signal) in closed,
+            before.get((row.conversation_id, row.turn)),
         )
         for name, row in found
     ]

@@ -216,6 +216,17 @@ def comparison(document: dict[str, Any]) -> list[dict[str, Any]]:
     return lines
 
 
+def flips(document: dict[str, Any], address: str, query: dict[str, str]) -> dict[str, Any]:
+    """Where the conversations are whose answer changed: of each slice, and of each change of answer."""
+    links = _Links(address, query)
+    changed = [
+        change | {"address": links.items({}, gold=change["gold"], was=change["a"], predicted=change["b"])}
+        for change in document["changed"]
+    ]
+    rows = [row | {"address": links.items(row["slice"])} for row in document["rows"]]
+    return {"rows": rows, "changed": changed}
+
+
 class _Links:
     """Addresses of the conversations behind a number."""
 

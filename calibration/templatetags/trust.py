@@ -10,6 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from calibration.evidence import sentences
+from calibration.moves import move_words
 from calibration.stats.verdicts import TRUSTED, UNPROVEN, UNTRUSTED
 
 register = template.Library()
@@ -99,6 +100,12 @@ def two(number: float | None) -> str:
 def signed(number: float | None) -> str:
     """Two decimals with the sign of a difference."""
     return "–" if number is None else f"{number:+.2f}".replace("-", "−")
+
+
+@register.filter
+def p_value(p: float | None) -> str:
+    """A p value for people."""
+    return move_words.p_value(p)
 
 
 @register.filter

@@ -152,9 +152,24 @@ def compare(request: HttpRequest, slug: str) -> HttpResponse:
             for name in (request.GET.get("a", versions[-2].version), request.GET.get("b", versions[-1].version))
         )
         by = [name for name in request.GET.get("by", "channel").split(",") if name]
-        document = comparing.compare(dataset_version=gold, a=a, b=b, by=by)
-        context |= {"a": a, "b": b, "by": ",".join(by), "document": document}
-        context |= {"lines": presenting.comparison(document)}
+        asked = request.GET.get("margin", "")
+        context |= {"a": a, "b": b, "by": ",".join(by), "margin": asked}
+        try:
+            document = comparing.compare(dataset_version=gold, a=a, b=b, by=by, margin=float(asked) if asked else None)
+        except ValueError:
+            context["refused"] = f"{asked!r} is not a number"
+        except Refused as refused:
+            context["refused"] = refused.message
+        if "refused" in context:
+            return render(request, "calibration/compare.html", context, status=422)
+        context |= {
+            "document": document,
+            "lines": presenting.comparison(document),
+            "margin": asked or document["margin"],
+        }
+        context["flipped"] = presenting.flips(
+            document, reverse("report", args=[slug]), {"dataset": str(gold), "version": b.version, "against": a.version}
+        )
     return render(request, "calibration/compare.html", context)
 
 

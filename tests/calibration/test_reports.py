@@ -7,20 +7,16 @@ import math
 import random
 from typing import Any
 
-import numpy as np
 import pytest
 from django.core.cache import cache
 from django.db import connection
-from django.db.models import F, OuterRef, Subquery
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from scipy import stats
 
 from calibration.errors import NotComparable
-from calibration.evidence import comparing, pairing, planning, presenting, printing, reports
-from calibration.models import AgreementReport, ClassifierVersion, FittedOn, Prediction
-from labeling.models import DatasetVersion, GoldRow, Signal
-from tests.make import make_conversation, make_gold, make_signal, make_user, make_version
+from calibration.evidence import pairing, planning, presenting, printing, reports
+from calibration.models import AgreementReport, ClassifierVersion
+from labeling.models import DatasetVersion
+from tests.make import make_gold, make_signal, make_version
 
 pytestmark = pytest.mark.django_db
 
@@ -322,98 +318,6 @@ def test_refusals() -> None:
     other = make_version(make_signal("intent"), classifier="other")
     with pytest.raises(NotComparable, match="gold of sentiment"):
         reports.build(dataset_version=dataset_version, classifier=other.classifier)
-
-
-def two_versions(signal: Signal) -> tuple[DatasetVersion, ClassifierVersion, ClassifierVersion]:
-    a, b = make_version(signal, "a"), make_version(signal, "b")
-    rng = random.Random(3)
-    rows = rows_for(a, 300, 0.75, seed=9)
-    for row in rows:
-        said = row["said"][a]
-        row["said"][b] = row["gold"] if rng.random() < 0.5 else said
-    return make_gold(signal, rows), a, b
-
-
-def test_a_comparison_is_paired() -> None:
-    dataset_version, a, b = two_versions(make_signal())
-    document = comparing.compare(dataset_version=dataset_version, a=a, b=b, by=["channel"])
-    json.dumps(document, allow_nan=False)
-    whole = document["rows"][0]
-    assert whole["n"] == 300 and whole["kappa"]["difference"]["low"] > 0
-    assert whole["kappa"]["difference"]["value"] == pytest.approx(
-        whole["kappa"]["b"]["value"] - whole["kappa"]["a"]["value"]
-    )
-    assert whole["only_a_right"] == 0 and whole["p"] < 0.001
-    assert document["sentence"].startswith("b is better than a: kappa rises by 0.1")
-    backwards = comparing.compare(dataset_version=dataset_version, a=b, b=a)
-    assert backwards["sentence"].startswith("a is worse than b")
-    assert all(change["better"] in ("right", "wrong", "neither") for change in document["changed"])
-
-
-def test_neither_version_is_compared_on_what_it_was_fitted_on() -> None:
-    signal = make_signal()
-    a, b = make_version(signal, "a"), make_version(signal, "b")
-    rows = rows_for(a, 300, 0.75, seed=9)
-    for number, row in enumerate(rows):
-        row["said"][b] = row["gold"]
-        row["conversation"] = make_conversation(texts=(f"Order {number} is late",), channel="chat")
-    dataset_version = make_gold(signal, rows)
-    homes = list(GoldRow.objects.filter(version=dataset_version).values_list("conversation_id", flat=True)[:60])
-    FittedOn.objects.bulk_create(
-        FittedOn(version=(a, b)[number % 2], conversation_id=home) for number, home in enumerate(homes)
-    )
-    document = comparing.compare(dataset_version=dataset_version, a=a, b=b)
-    assert document["rows"][0]["n"] == 240
-
-
-def rated(signal: Signal) -> tuple[DatasetVersion, ClassifierVersion, ClassifierVersion]:
-    """Stars from 1 to 5: b is nearer to people on chat, and farther off on voice."""
-    a, b = make_version(signal, "a", classifier="stars"), make_version(signal, "b", classifier="stars")
-    rng = random.Random(4)
-    rows = []
-    for number in range(400):
-        gold, channel = rng.uniform(1, 5), ("chat", "voice")[number % 2]
-        far = {a: 0.6, b: 0.2 if channel == "chat" else 0.7}
-        said = {
-            one: min(max(gold + rng.choice((-1, 1)) * off * rng.uniform(0.5, 1.5), 1), 5) for one, off in far.items()
-        }
-        rows.append({"gold": gold, "channel": channel, "said": said})
-    return make_gold(signal, rows, name="stars"), a, b
-
-
-def test_versions_of_a_number_are_compared_by_their_errors(client: Client) -> None:
-    signal = make_signal("stars", scale="interval", minimum=1, maximum=5)
-    dataset_version, a, b = rated(signal)
-    document = comparing.compare(dataset_version=dataset_version, a=a, b=b, by=["channel"])
-    json.dumps(document, allow_nan=False)
-    rows = {row["slice"].get("channel"): row for row in document["rows"]}
-    plain = [
-        abs(float(q) - gold) - abs(float(p) - gold)
-        for gold, p, q in GoldRow.objects.filter(version=dataset_version, conversation__predictions__version=a)
-        .filter(channel="chat")
-        .annotate(
-            p=F("conversation__predictions__number"),
-            q=Subquery(
-                Prediction.objects.filter(version=b, conversation=OuterRef("conversation")).values("number")[:1]
-            ),
-        )
-        .values_list("number", "p", "q")
-    ]
-    chat = rows["chat"]["mae"]["difference"]
-    assert rows["chat"]["n"] == len(plain) == 200
-    low, high = stats.t.interval(0.95, len(plain) - 1, loc=np.mean(plain), scale=stats.sem(plain))
-    assert (chat["value"], chat["low"], chat["high"]) == pytest.approx((np.mean(plain), low, high))
-    assert chat["high"] < 0 and rows["voice"]["mae"]["difference"]["value"] > 0
-    assert document["sentence"].startswith("b is better than a: mean absolute error falls by 0.1")
-    client.force_login(make_user("eve", role="engineer"))
-    page = client.get("/classifiers/stars/compare/?by=channel").content.decode()
-    assert "b is better than a" in page and "mid-p" not in page
-
-
-def test_a_version_is_not_compared_with_itself() -> None:
-    dataset_version, a, _ = two_versions(make_signal())
-    with pytest.raises(NotComparable, match="two different"):
-        comparing.compare(dataset_version=dataset_version, a=a, b=a)
 
 
 def test_a_plan_asks_for_more_labels_the_finer_the_interval() -> None:
