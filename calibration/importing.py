@@ -46,6 +46,8 @@ KEYS = ("id", "conversation", "customer", "channel", "cohort")
 PREVIEWED = 10
 LOOKED_AT = 2000
 KEPT_SECONDS = 24 * 3600
+NOTED_SECONDS = 0.5
+"""How far a file is read is noted so often."""
 SALT = "cxlab.import"
 
 
@@ -228,9 +230,72 @@ def _cell(name: str, value: Any) -> str:
     return "" if value is None else str(value)[:120]
 
 
+class Watched:
+    """A stream that tells how many bytes each read gave."""
+
+    def __init__(self, stream: ByteStream, told: Callable[[int], object]) -> None:
+        self._stream, self._told = stream, told
+
+    def read(self, size: int, /) -> bytes:
+        chunk = self._stream.read(size)
+        self._told(len(chunk))
+        return chunk
+
+
+class _Notes:
+    """How far a kept file is read, noted beside it: whichever process is asked finds it there."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._began, self._noted, self._bytes = _note(path), time.monotonic(), 0.0, 0
+
+    def __call__(self, more: int) -> None:
+        self._bytes += more
+        spent = time.monotonic() - self._began
+        if spent - self._noted > NOTED_SECONDS:
+            self._noted = spent
+            whole = self._path.with_suffix(".new")
+            whole.write_text(f"{self._bytes} {spent:.3f}")
+            whole.replace(self._path)  # nobody reads half a note
+
+    def forget(self) -> None:
+        self._path.unlink(missing_ok=True)
+
+
+def _note(path: Path) -> Path:
+    return path.with_suffix(".read")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Bytes of a kept file that were read, of all, in so many seconds."""
+
+    read: int
+    of: int
+    seconds: float
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the pace so far."""
+        return self.seconds * (self.of / self.read - 1) if self.read else None
+
+
+def progress(*, key: str, user: User) -> Progress:
+    """How far the loading of a kept file has come; NotFound for strangers and once it is loaded."""
+    path, _ = kept(key=key, user=user)
+    try:
+        size, (read, seconds) = path.stat().st_size, _note(path).read_text().split()
+    except FileNotFoundError as gone:  # not begun, or just done
+        raise NotFound("not_loading", "the file is not being loaded", field="file") from gone
+    return Progress(int(read), size, float(seconds))
+
+
 def load_kept(*, path: Path, kind: str, format: Format, options: Options) -> Loaded:
     """Load a kept file, and let go of it once it is stored."""
-    with path.open("rb") as stream:
-        loaded = load(stream=stream, kind=kind, format=format, options=options)
+    notes = _Notes(path)
+    try:
+        with path.open("rb") as stream:
+            loaded = load(stream=Watched(stream, notes), kind=kind, format=format, options=options)
+    finally:
+        notes.forget()
     path.unlink(missing_ok=True)
     return loaded

@@ -51,6 +51,7 @@ pages: list[URLPattern] = [
     path("import/", import_pages.start, name="import"),
     path("import/preview/", import_pages.preview, name="import-preview"),
     path("import/load/", import_pages.load, name="import-load"),
+    path("import/progress/", import_pages.progress, name="import-progress"),
     path("take-out/", import_pages.take_out, name="take-out"),
     path("take-out/<slug:kind>/", import_pages.taken, name="taken-out"),
     path("queues/", queue_pages.index, name="queues"),

@@ -14,7 +14,7 @@ from calibration import dumping, importing
 from calibration.api.bulk import dumped
 from labeling import privacy
 from labeling.access import person, role_required
-from labeling.errors import Refused
+from labeling.errors import NotFound, Refused
 from labeling.formats import catalogue
 from labeling.formats.shapes import GIVEN, Format, Options
 from labeling.models import Signal
@@ -72,6 +72,17 @@ def load(request: HttpRequest) -> HttpResponse:
     except Refused as refused:
         return _answer(request, {"refused": refused, "kind": kind, "name": name})
     return _answer(request, {"loaded": loaded, "kind": kind, "name": name})
+
+
+@role_required("engineer")
+@require_safe
+def progress(request: HttpRequest) -> HttpResponse:
+    """How far the file that is being loaded is read; no content while nothing can be said."""
+    try:
+        told = importing.progress(key=request.GET.get("key", ""), user=person(request))
+    except NotFound:
+        return HttpResponse(status=204)
+    return render(request, "calibration/_import_progress.html", {"progress": told})
 
 
 @role_required("engineer")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from django.conf import settings
 from django.utils import timezone
 from playwright.sync_api import Browser, Page
 
+from calibration import importing
 from labeling import gold
 from labeling.models import Conversation
 from tests.browser.test_evidence import sign_in
@@ -63,6 +65,30 @@ def test_a_file_is_seen_put_right_and_loaded(page: Page, house: str) -> None:
     page.wait_for_selector("text=1 created")
     loaded = Conversation.objects.get(external_id="call-7")
     assert (loaded.cohort, [turn["role"] for turn in loaded.turns]) == ("trial", ["agent", "customer"])
+
+
+def test_how_far_a_file_is_stored_is_seen_while_it_is(page: Page, house: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, conversations = threading.Event(), importing.KINDS["conversations"]
+
+    def waiting(records: Any, **kw: Any) -> Any:
+        def passing() -> Any:
+            for number, record in enumerate(records):
+                if number == 20:
+                    assert seen.wait(timeout=120)
+                yield record
+
+        return conversations(records=passing(), **kw)
+
+    sign_in(page, house)
+    row = '{"id": "new-NUMBER", "turns": [{"role": "customer", "text": "My invoice is wrong"}]}\n'
+    bring(page, house, "calls.jsonl", "".join(row.replace("NUMBER", str(n)) for n in range(40)).encode())
+    monkeypatch.setattr(importing, "NOTED_SECONDS", -1.0)  # after every read
+    monkeypatch.setitem(importing.KINDS, "conversations", waiting)
+    page.click("text=Load the whole file")
+    page.wait_for_selector(".import-as [data-progress] progress[value]")
+    assert "KB of" in page.inner_text(".import-as [data-progress]")
+    seen.set()
+    page.wait_for_selector("text=40 created")
 
 
 def test_a_wrong_guess_is_put_right_and_errors_are_told(page: Page, house: str) -> None:

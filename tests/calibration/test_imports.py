@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
+from calibration import importing
 from labeling.models import Conversation
 from tests.make import make_user
 
@@ -91,3 +92,37 @@ def test_htmx_gets_the_part_that_changes(client: Client) -> None:
     assert seen.status_code == 200
     assert "<html" not in seen.content.decode()
     assert "line 1: is not valid JSON" in seen.content.decode()
+
+
+def test_how_far_a_file_is_read_is_told_to_its_owner_while_it_is_loaded(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engineer(client)
+    key = look(client, lines(3000)).context["key"]
+    address = f"/import/progress/?key={key}"
+    others = {name: Client() for name in ("colleague", "ann")}
+    others["colleague"].force_login(make_user("colleague", role="engineer"))
+    others["ann"].force_login(make_user("ann"))
+    seen: list[Any] = []
+    conversations = importing.KINDS["conversations"]
+
+    def looked_at(records: Any, **kw: Any) -> Any:
+        def passing() -> Any:
+            for number, record in enumerate(records):
+                if number == 2500:
+                    seen.extend(one.get(address) for one in (client, *others.values()))
+                yield record
+
+        return conversations(records=passing(), **kw)
+
+    monkeypatch.setattr(importing, "NOTED_SECONDS", -1.0)  # after every read
+    monkeypatch.setitem(importing.KINDS, "conversations", looked_at)
+    assert client.get(address).status_code == 204, "nothing is loaded yet"
+    done = client.post("/import/load/", {"kind": "conversations", "key": key})
+    assert "3000 created" in done.content.decode()
+    assert [one.status_code for one in seen] == [200, 204, 403]
+    told = seen[0].context["progress"]
+    assert 0 < told.read <= told.of and told.seconds_left is not None
+    assert f'value="{told.read}"' in seen[0].content.decode()
+    assert client.get(address).status_code == 204
+    assert list((Path(settings.VAR) / "uploads").iterdir()) == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -56,7 +55,7 @@ class Command(VerbCommand):
             bar = stack.enter_context(
                 tqdm(total=size, unit="B", unit_scale=True, desc=kind, file=self.stderr, disable=None)
             )
-            watched = _Watched(stream, bar.update)
+            watched = importing.Watched(stream, bar.update)
             loaded = importing.load(stream=watched, kind=kind, format=format, options=said, partial=options["partial"])
         for error in loaded.errors:
             self.stderr.write(row_line(options["file"], error.line, error.field, error.message))
@@ -65,18 +64,6 @@ class Command(VerbCommand):
             + (f" refused={loaded.refused}" if loaded.refused else "")
         )
         return 1 if loaded.refused else None
-
-
-class _Watched:
-    """A stream that tells the progress bar of each read."""
-
-    def __init__(self, stream: jsonl.ByteStream, progress: Callable[[int], object]) -> None:
-        self._stream, self._progress = stream, progress
-
-    def read(self, size: int, /) -> bytes:
-        chunk = self._stream.read(size)
-        self._progress(len(chunk))
-        return chunk
 
 
 def opened(name: str, stack: ExitStack) -> tuple[jsonl.ByteStream, int | None]:
