@@ -165,7 +165,7 @@ def promote(*, recalibration: Recalibration, by: User | None) -> Recalibration:
         promoted = mapping.register(recalibration=row)
         stored = mapping.store(promoted=promoted, flag=row.flag, calibration=maps.from_dict(row.fit["map"]))
         border = PredictionRollup.objects.filter(version=promoted).aggregate(day=Max("day"))["day"]
-        note, how = f"{promoted}, {stored} predictions", f"recalibrated as {promoted}"
+        note, how = f"{promoted}, {stored:,} predictions", f"recalibrated as {promoted}"
     row = _to(row, State.PROMOTED, by=by, note=note, promoted=promoted, mapped_until=border)
     evidence = row.flag.evidence | {"recalibration": row.validation | {"promoted": str(promoted)}}
     DriftFlag.objects.filter(id=row.flag_id).update(evidence=evidence)

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
+from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -18,7 +19,6 @@ from calibration import tasks, volumes
 from calibration.drift import flags
 from calibration.errors import EvidenceRefused
 from calibration.evidence import gate_records, gates
-from calibration.evidence.history import start_of
 from calibration.models import Classifier, ClassifierVersion, DriftFlag, GateRun, PredictionRollup
 from calibration.moves import attribution, move_pages, move_words, periods, settling, trends
 from calibration.moves.periods import Days
@@ -137,7 +137,7 @@ def moved(request: HttpRequest, slug: str) -> HttpResponse:
         "query": urlencode(query),
         "versions": [version.version for version in volumes.versions_of(flags.classifier_named(found["classifier"]))],
         "as_one": _as_one(found, before, query),
-        "recalibrate": _flag_of(found),
+        "flag": _flag_of(found, after),
         "steps": [_step(step, found) for step in settling.steps(found, before=before, after=after)],
         "runs": settling.bridges(found["from"]["versions"][:1], found["classifier"], after),
     }
@@ -263,16 +263,19 @@ def _beside(
         classifier=flags.classifier_named(found["classifier"]),
         value=found["value"],
         period=period,
-        since=start_of(first, period),
+        since=first,
         until=last,
     )
     shaded = [(days.first.isoformat(), days.last.isoformat()) for days in (before, after)]
     return document, move_pages.figures(document, shaded)
 
 
-def _flag_of(found: dict[str, Any]) -> DriftFlag | None:
-    """The active flag of the version in service, where the classifier is to blame."""
+def _flag_of(found: dict[str, Any], after: Days) -> DriftFlag | None:
+    """Where the classifier is to blame: the active flag that tells of it by then, of the recogniser or the version."""
     if found["verdict"] not in ("classifier", "both"):
         return None
-    active = DriftFlag.objects.filter(version__classifier__slug=found["classifier"], state__in=DriftFlag.ACTIVE)
+    active = DriftFlag.objects.filter(Q(since=None) | Q(since__lte=after.last), state__in=DriftFlag.ACTIVE)
+    if "transcription" in found["leading"]:
+        return active.filter(kind=DriftFlag.Kind.ASR).first()
+    active = active.filter(version__classifier__slug=found["classifier"])
     return active.filter(version__version=found["to"]["versions"][0]).first()

@@ -17,7 +17,7 @@ from django.test.utils import CaptureQueriesContext
 
 from calibration.errors import EvidenceRefused
 from calibration.evidence import charts
-from calibration.models import Outcome
+from calibration.models import ClassifierVersion, DriftFlag, Outcome
 from calibration.moves import attribution, periods, trends
 from calibration.rollups import Changes
 from labeling import tokens
@@ -316,6 +316,21 @@ def test_pages(client: Client) -> None:
     assert client.get("/signals/nothing/trend/").status_code == 404
     empty = client.get("/signals/sentiment/moved/?from=2025-01-01..2025-01-31&to=2025-03-01..2025-03-31")
     assert "scored nothing in January 2025" in empty.content.decode()
+
+
+def test_what_moved_leads_to_the_flag_that_tells_of_it(client: Client) -> None:
+    """The version's own flag of that time where the classifier is to blame; not one of a later trouble."""
+    signal = two_months(accuracy=0.5, to_negative=True)
+    version = ClassifierVersion.objects.get(classifier__signal=signal)
+    flag = DriftFlag.objects.create(
+        kind="silent_change", version=version, since=MARCH.last + timedelta(days=3), raised_at=START, guarantee="none"
+    )
+    client.force_login(make_user("eve", role="engineer"))
+    address = f"/signals/sentiment/moved/?from={JANUARY}&to={MARCH}"
+    assert asked(signal)["verdict"] == "classifier"
+    assert f">Recalibrate {version}<" not in client.get(address).content.decode()
+    DriftFlag.objects.filter(id=flag.id).update(since=MARCH.first)
+    assert f'href="/drift/{flag.id}/">Recalibrate {version}<' in client.get(address).content.decode()
 
 
 def test_a_signal_without_predictions_says_what_comes_next(client: Client) -> None:
