@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,9 +15,9 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from calibration.models import AgreementReport, ClassifierVersion, DriftFlag, Outcome, PairTable
+from calibration.models import AgreementReport, ClassifierVersion, DriftFlag, Outcome, PairTable, Prediction
 from labeling import tokens
-from labeling.models import Conversation, DatasetVersion, Ruling
+from labeling.models import Conversation, DatasetVersion, Ruling, Signal, User
 from tests.make import (
     make_conversation,
     make_gold,
@@ -196,7 +197,12 @@ def test_the_series_can_be_taken_away(kind: str) -> None:
     assert answer.content.startswith(starts[kind])
 
 
-def test_a_report_is_kept_by_post_and_gives_the_same_bytes() -> None:
+def main_of(client: Client, address: str) -> str:
+    """What a page says, without the frame that tells of today's flags."""
+    return client.get(address).content.decode().partition("<main")[2].partition("</main>")[0]
+
+
+def test_a_report_is_kept_by_post_and_gives_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     world(40)
     client = signed_in("engineer")
     address = client.post("/classifiers/judge/keep/", {"dataset": "gold@1", "by": "channel"}).url
@@ -204,6 +210,21 @@ def test_a_report_is_kept_by_post_and_gives_the_same_bytes() -> None:
     assert address == f"/reports/{kept.id}/" and client.get(address).status_code == 200
     first = client.get(f"{address}?export=json").content
     assert client.get(f"/api/v1/reports/{kept.id}/").content == first
+    files = {kind: client.get(f"{address}?export={kind}").content for kind in ("csv", "svg", "png")}
+    page = main_of(client, address)
+    assert "By category" in page
+    # A year later: another bar, another version, other answers, an emptied cache.
+    signal, later = Signal.objects.get(), timezone.now() + timedelta(days=365)
+    Signal.objects.update(trust_at_least=0.99, title="Mood")
+    make_said(make_version(signal, "newest"), make_conversation("c-later"), "negative").save()
+    Prediction.objects.filter(version__version="new").update(value="neutral")
+    cache.clear()
+    monkeypatch.setattr(timezone, "now", lambda: later)
+    client.force_login(User.objects.get(role="engineer"))
+    assert client.get(f"{address}?export=json").content == first
+    assert client.get(f"/api/v1/reports/{kept.id}/").content == first
+    assert {kind: client.get(f"{address}?export={kind}").content for kind in files} == files
+    assert main_of(client, address) == page
     assert client.get("/classifiers/judge/keep/").status_code == 405
     assert signed_in("reviewer").post("/classifiers/judge/keep/", {}).status_code == 403
 

@@ -288,7 +288,10 @@ def test_pages(client: Client) -> None:
     place = client.post("/gates/", form)["Location"]
     assert "passes all 1 checks" in client.get(place).content.decode()
     assert ElementTree.fromstring(client.get(f"{place}?export=junit").content).tag == "testsuites"
-    assert "judge@good" in client.get("/gates/").content.decode()
+    listed = client.get("/gates/").content.decode()
+    assert "judge@good" in listed and "not enough evidence" not in listed
+    client.post("/gates/", form | {"policy": "at_least: 0.87\nstatistic: kappa\n"})
+    assert "not enough evidence</span>" in client.get("/gates/").content.decode()
     bad = client.post("/gates/", form | {"policy": "at_leats: 1\n"})
     assert bad.status_code == 422 and "did you mean" in bad.content.decode()
 
