@@ -64,9 +64,9 @@ def read(*, dataset_version: DatasetVersion, classifier: Classifier, preferred: 
     signal = dataset_version.dataset.signal
     scale = Scale.of(signal)
     bar = Bar(signal.trust_statistic, signal.trust_at_least).for_scale(scale.kind)
-    period = _period(dataset_version)
+    period, span = _period(dataset_version)
     versions = list(classifier.versions.select_related("classifier__signal"))
-    served = in_service(versions, period, preferred)
+    served = in_service(versions, period, span, preferred)
     points: list[Point] = []
     for version in versions:
         groups = _by_period(_cells(dataset_version, version, period))
@@ -101,8 +101,8 @@ def _estimates(scale: Scale, bar: Bar, groups: dict[date, list[Cell]]) -> list[t
     return [(start, estimate) for start, estimate, n in found if estimate.defined and n >= FEWEST]
 
 
-def _period(dataset_version: DatasetVersion) -> str:
-    """Days for three weeks of gold, weeks for half a year, months beyond."""
+def _period(dataset_version: DatasetVersion) -> tuple[str, tuple[date, date] | None]:
+    """Days for three weeks of gold, weeks for half a year, months beyond; and from when until when the gold is."""
     rows = dataset_version.rows.filter(value__isnull=False)
     span = rows.aggregate(
         first=Min("conversation__started_at"),
@@ -111,18 +111,24 @@ def _period(dataset_version: DatasetVersion) -> str:
         latest=Max("labeled_at"),
     )
     first, last = span["first"] or span["labelled"], span["last"] or span["latest"]
-    if first is None or last is None or last - first <= timedelta(days=21):
-        return "day"
-    return "week" if last - first <= timedelta(days=200) else "month"
+    if first is None or last is None:
+        return "day", None
+    days = last - first
+    period = "day" if days <= timedelta(days=21) else "week" if days <= timedelta(days=200) else "month"
+    return period, (first.date(), last.date())
 
 
 def in_service(
-    versions: Sequence[ClassifierVersion], period: str, preferred: str | None = None
+    versions: Sequence[ClassifierVersion],
+    period: str,
+    span: tuple[date, date] | None = None,
+    preferred: str | None = None,
 ) -> dict[date, ClassifierVersion]:
-    """For each period the version that scored most of its conversations."""
+    """For each period the version that scored most of its conversations, on those of its days that lie in the span."""
     ranked = {version.id: (version.version == preferred, order) for order, version in enumerate(versions)}
     border = volumes.mapped_until(versions)
     rows = PredictionRollup.objects.filter(version__in=versions, day__isnull=False, failed=False)
+    rows = rows if span is None else rows.filter(day__range=span)
     counts: dict[date, dict[int, int]] = defaultdict(lambda: defaultdict(int))
     for version_id, day, count in rows.values_list("version", "day").annotate(n=Sum("count")).order_by():
         if day > border.get(version_id, date.min):

@@ -9,7 +9,7 @@ import pytest
 from django.core.cache import cache
 
 from calibration.evidence import history
-from calibration.models import ClassifierVersion
+from calibration.models import ClassifierVersion, PredictionRollup
 from labeling.models import DatasetVersion
 from tests.make import make_gold, make_signal, make_version
 
@@ -44,6 +44,15 @@ def test_each_period_shows_the_version_in_service() -> None:
     starts = [point.start for point in found.points]
     assert starts == sorted(set(starts)), "never two versions in one period"
     assert all(start.weekday() == 0 for start in starts)
+
+
+def test_days_without_gold_do_not_choose_the_version() -> None:
+    """Gold ends on a Tuesday; who serves the rest of that week says nothing of its labels."""
+    dataset_version, new = world(27, switch=99)
+    place = {"channel": "chat", "cohort": "enterprise", "value": "neutral"}
+    PredictionRollup.objects.create(version=new, day=date(2026, 1, 28), count=100, **place)
+    points = read(dataset_version, new).points
+    assert points[-1].start == date(2026, 1, 26) and {point.version for point in points} == {"old"}
 
 
 @pytest.mark.parametrize(("days", "period"), [(10, "day"), (100, "week"), (300, "month")])

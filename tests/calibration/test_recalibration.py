@@ -103,7 +103,7 @@ def test_mapped_scores_were_never_in_service(flag: DriftFlag) -> None:
     assert any(found.version == made.id for found in days[row.mapped_until])
     assert {volumes.in_service(found) for found in days.values()} == {parent.id}
     assert [line["version"] for line in trends.read(signal=signal)["versions"]] == [parent.version]
-    assert set(history.in_service([parent, made], "week", made.version).values()) == {parent}
+    assert set(history.in_service([parent, made], "week", preferred=made.version).values()) == {parent}
 
     span = periods.Days(row.mapped_until - timedelta(days=27), row.mapped_until)
     week = periods.Days(row.mapped_until - timedelta(days=6), row.mapped_until)
