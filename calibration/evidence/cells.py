@@ -110,6 +110,11 @@ class ErrorCell:
     b: Sums
     difference: Sums
 
+    @property
+    def n(self) -> int:
+        """Units that both versions answered."""
+        return self.difference.n
+
 
 def merged(cells: Iterable[Cell]) -> list[Cell]:
     """Cells with the same slice and answer as one."""

@@ -10,7 +10,7 @@ from calibration.errors import NotComparable
 from calibration.evidence import measuring, pairing, sentences
 from calibration.evidence.cells import ErrorCell, JointCell
 from calibration.evidence.measuring import Bar
-from calibration.evidence.reports import slices_of
+from calibration.evidence.reports import largest, slices_of
 from calibration.models import ClassifierVersion
 from calibration.stats import paired
 from calibration.stats.estimate import Estimate
@@ -54,14 +54,14 @@ def compare(
     cells: tuple[JointCell, ...] = ()
     if scale.kind == "interval":
         errors = pairing.joint_errors(dataset_version=dataset_version, a=a, b=b, by=by, span=measuring.span_of(scale))
-        grouped = slices_of(tuple(by), pairing.dimensions_of(by), errors)
-        rows = [_error_row(dict(key), list(group), margin) for key, group in grouped.items()]
+        apart = slices_of(tuple(by), pairing.dimensions_of(by), errors)
+        rows = [_error_row(dict(key), list(group), margin) for key, group in largest(apart).items()]
+        every = len(apart)
     else:
         cells = pairing.joint(dataset_version=dataset_version, a=a, b=b, by=by)
-        rows = [
-            _row(scale, dict(key), list(group), names, margin)
-            for key, group in slices_of(tuple(by), pairing.dimensions_of(by), cells).items()
-        ]
+        joint = slices_of(tuple(by), pairing.dimensions_of(by), cells)
+        rows = [_row(scale, dict(key), list(group), names, margin) for key, group in largest(joint).items()]
+        every = len(joint)
     document = {
         "dataset": str(dataset_version),
         "sha256": dataset_version.sha256,
@@ -76,7 +76,7 @@ def compare(
         "margin": margin,
         "rows": rows,
         "changed": _changed(cells),
-    }
+    } | ({"slices_left_out": every - len(rows)} if every > len(rows) else {})
     return document | {"sentence": sentence(document), "statement": statement(document)}
 
 

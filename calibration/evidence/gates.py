@@ -160,6 +160,7 @@ def _bars(asked: Policy, gold: DatasetVersion, version: ClassifierVersion) -> li
     document = reports.build(
         dataset_version=gold, classifier=version.classifier, versions=[version], by=asked.dimensions
     )
+    _check_all_are_looked_at(document.get("slices_left_out", 0), asked.dimensions)
     rows = {tuple(row["slice"].items()): row for row in document["rows"]}
     pairs = pairing.read(dataset_version=gold, version=version, by=asked.dimensions)
     cells = reports.slices_of(asked.dimensions, pairs.by, pairs.answered)
@@ -172,6 +173,17 @@ def _bars(asked: Policy, gold: DatasetVersion, version: ClassifierVersion) -> li
             p = _p(rule, scale, cells.get(key, []), value, pairs.sample)
             checks.append(_bar(rule, row, value, p))
     return checks
+
+
+def _check_all_are_looked_at(left_out: int, by: Sequence[str]) -> None:
+    """A gate that passes over slices which nobody measured would pass them."""
+    if left_out > 0:
+        raise Refused(
+            "too_many_slices",
+            f"the gold has {left_out:,} slices by {', '.join(by)} beyond the {reports.MOST_SLICES:,} that are measured: "
+            "slice by a name with fewer values, or name slices in rules",
+            field="by",
+        )
 
 
 def _places(rule: Rule, known: Sequence[Slice]) -> list[Slice]:
@@ -267,7 +279,9 @@ def _no_worse(
 
 def _sliced(asked: NoWorse, cells: Sequence[Grouped]) -> Iterator[tuple[Slice, list[Grouped]]]:
     """The whole, and every slice by exactly the policy's `by`."""
-    for key, found in reports.slices_of(asked.by, pairing.dimensions_of(asked.by), cells).items():
+    groups = reports.slices_of(asked.by, pairing.dimensions_of(asked.by), cells)
+    _check_all_are_looked_at(len(groups) - 1 - reports.MOST_SLICES, asked.by)
+    for key, found in groups.items():
         if not key or {name for name, _ in key} == set(asked.by):
             yield key, found
 

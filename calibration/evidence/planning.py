@@ -36,7 +36,8 @@ def plan(
         )
     given = reports.read_input(dataset_version, version.classifier, [version], by)
     pairs = pairing.read(dataset_version=dataset_version, version=version, by=given.by)
-    groups = reports.slices_of(given.by, pairs.by, pairs.answered)
+    every = reports.slices_of(given.by, pairs.by, pairs.answered)
+    groups = reports.largest(every)
     measured = measuring.measure(given.scale, groups, given.bar, frozenset(), pairs.sample)
     rows: list[dict[str, Any]] = [
         {"slice": dict(one.slice), "n": one.n, given.bar.statistic: one.estimates[given.bar.statistic].as_dict()}
@@ -67,7 +68,7 @@ def plan(
         "further": sum(known),
         "settling": _settling([row for row, _ in finest], shares),
         "random": _at_random(version, given.by, rows),
-    }
+    } | ({"slices_left_out": len(every) - len(groups)} if len(every) > len(groups) else {})
 
 
 def _settling(rows: Sequence[dict[str, Any]], shares: Sequence[float]) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def citation(document: dict[str, Any]) -> list[str]:
         parts.append(f"Benjamini–Hochberg over {slices} slices" if slices > 1 else "one slice")
     if gold["unresolved"]:
         parts.append(f"{gold['unresolved']:,} units left open by people")
-    return parts
+    return [*parts, *printing.beyond(document)]
 
 
 def axis_low(rows: Sequence[Row], statistic: str) -> float:

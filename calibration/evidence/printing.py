@@ -130,7 +130,13 @@ def citation(document: dict[str, Any]) -> str:
     if document["by"]:
         slices = slice_count(document)
         parts.append(f"Benjamini-Hochberg over {slices} slices" if slices > 1 else "one slice")
-    return " · ".join(parts)
+    return " · ".join([*parts, *beyond(document)])
+
+
+def beyond(document: dict[str, Any]) -> list[str]:
+    """Of how many slices the report has the largest, where it has not all."""
+    left_out = document.get("slices_left_out", 0)
+    return [f"the largest {slice_count(document):,} of {slice_count(document) + left_out:,} slices"] if left_out else []
 
 
 def slice_count(document: dict[str, Any]) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any, Protocol, TypeVar
@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 from calibration import classifiers
 from calibration.errors import NotComparable
 from calibration.evidence import measuring, pairing, sentences
-from calibration.evidence.cells import OK, Pairs
+from calibration.evidence.cells import OK, Cell, Pairs
 from calibration.evidence.measuring import Bar, Measured, Slice
 from calibration.models import AgreementReport, Classifier, ClassifierVersion
 from calibration.stats import human, verdicts
@@ -26,11 +26,13 @@ from labeling.errors import NotFound
 from labeling.models import DatasetVersion
 from labeling.values import Scale
 
-METHOD = 3
+METHOD = 4
 """The version of the methods: another number means that the same input may give another report."""
 
 STATISTICS = ("accuracy", "kappa", "weighted_kappa", "alpha", "ac1")
 MOST_DIMENSIONS = 3
+MOST_SLICES = 500
+"""Slices that a report measures beside the whole, those with most gold: a cohort can have a value for each customer."""
 SEVERAL = 1.5
 """Labels a unit, on average, from which gold is no longer one person's word."""
 WHOLE: Slice = ()
@@ -43,7 +45,15 @@ class Keyed(Protocol):
     def key(self) -> tuple[str, ...]: ...
 
 
+class Sized(Keyed, Protocol):
+    """So many units of a slice."""
+
+    @property
+    def n(self) -> int: ...
+
+
 Grouped = TypeVar("Grouped", bound=Keyed)
+Counted = TypeVar("Counted", bound=Sized)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +81,13 @@ def build(
     if versions is None:
         answered = {version: found for version, found in pairs.items() if found.paired}
         pairs = answered or dict(list(pairs.items())[-1:])
-    people = _people(given)
-    rows = [row for version, found in pairs.items() for row in _rows(given, version, found, people)]
+    every = {version: slices_of(given.by, found.by, found.cells) for version, found in pairs.items()}
+    shown = {version: largest(groups) for version, groups in every.items()}
+    people = _people(given, frozenset(key for groups in shown.values() for key in groups))
+    rows = [row for version, groups in shown.items() for row in _rows(given, version, pairs[version], groups, people)]
     document = _head(given) | {"rows": rows, "worst": _worst(given, rows)} | _absent(pairs)
+    if left_out := max(len(every[version]) - len(groups) for version, groups in shown.items()):
+        document |= {"slices_left_out": left_out}
     by_version = {version.version: sentences.report(document, version.version) for version in pairs}
     newest = list(by_version)[-1]
     told = by_version[newest] if len(by_version) == 1 else f"{newest}: {by_version[newest]}"
@@ -181,29 +195,34 @@ def slices_of(by: Sequence[str], dimensions: Sequence[str], cells: Iterable[Grou
     return groups
 
 
-def _measured(given: Input, version: ClassifierVersion, pairs: Pairs) -> list[Measured]:
-    groups = slices_of(given.by, pairs.by, pairs.cells)
-    answered = {key: [cell for cell in cells if cell.status == OK] for key, cells in groups.items()}
-    return measuring.measure(given.scale, answered, given.bar, _grown(given, version), pairs.sample)
+def largest(groups: Mapping[Slice, Sequence[Counted]]) -> dict[Slice, Sequence[Counted]]:
+    """The whole and the slices with most units, in the order in which they came."""
+    chosen = sorted(groups, key=lambda key: (key != WHOLE, -sum(cell.n for cell in groups[key]), key))[
+        : MOST_SLICES + 1
+    ]
+    kept = set(chosen)
+    return {key: cells for key, cells in groups.items() if key in kept}
 
 
 def _rows(
-    given: Input, version: ClassifierVersion, pairs: Pairs, people: dict[Slice, tuple[Estimate, int]]
+    given: Input,
+    version: ClassifierVersion,
+    pairs: Pairs,
+    groups: Mapping[Slice, Sequence[Cell]],
+    people: dict[Slice, tuple[Estimate, int]],
 ) -> list[dict[str, Any]]:
-    missing, measured = _missing(given, pairs), _measured(given, version, pairs)
+    answered = {key: [cell for cell in cells if cell.status == OK] for key, cells in groups.items()}
+    missing = {key: sum(cell.n for cell in cells if cell.status != OK) for key, cells in groups.items()}
+    grown = _grown(given, version, frozenset(groups))
+    measured = measuring.measure(given.scale, answered, given.bar, grown, pairs.sample)
     drawn = measuring.pooled(measured, given.bar.statistic)
     return [
         _row(given, version, one, people, missing[one.slice]) | {"pooled": asdict(drawn[one.slice])} for one in measured
     ]
 
 
-def _missing(given: Input, pairs: Pairs) -> dict[Slice, int]:
-    groups = slices_of(given.by, pairs.by, pairs.cells)
-    return {key: sum(cell.n for cell in cells if cell.status != OK) for key, cells in groups.items()}
-
-
-def _grown(given: Input, version: ClassifierVersion) -> frozenset[Slice]:
-    """Slices whose gold grew because an earlier version of the dataset left them unproven: a repeated look."""
+def _grown(given: Input, version: ClassifierVersion, shown: frozenset[Slice]) -> frozenset[Slice]:
+    """Which of the slices shown have gold that grew because an earlier version of the dataset left them unproven: a repeated look."""
     unproven: set[Slice] = set()
     gold = given.dataset_version
     earlier = gold.parent
@@ -211,7 +230,8 @@ def _grown(given: Input, version: ClassifierVersion) -> frozenset[Slice]:
         same_rule = (earlier.aggregation, earlier.min_labels) == (gold.aggregation, gold.min_labels)
         if same_rule and earlier.item_count < gold.item_count:
             pairs = pairing.read(dataset_version=earlier, version=version, by=given.by)
-            groups = slices_of(given.by, pairs.by, pairs.answered)
+            every = slices_of(given.by, pairs.by, pairs.answered)
+            groups = {key: cells for key, cells in every.items() if key in shown}
             for one in measuring.measure(given.scale, groups, given.bar, frozenset(), pairs.sample):
                 if one.verdict.reason in ("spans_bar", "other_slices"):
                     unproven.add(one.slice)
@@ -219,11 +239,11 @@ def _grown(given: Input, version: ClassifierVersion) -> frozenset[Slice]:
     return frozenset(unproven)
 
 
-def _people(given: Input) -> dict[Slice, tuple[Estimate, int]]:
-    """Human agreement of every slice, over all units with two labels or more, unresolved ones included."""
+def _people(given: Input, shown: frozenset[Slice]) -> dict[Slice, tuple[Estimate, int]]:
+    """Human agreement of every slice that is shown, over all units with two labels or more, unresolved ones included."""
     dimensions = pairing.dimensions_of(given.by)
     groups = slices_of(given.by, dimensions, pairing.votes(dataset_version=given.dataset_version, by=given.by))
-    return {key: measuring.human_agreement(given.scale, votes) for key, votes in groups.items()}
+    return {key: measuring.human_agreement(given.scale, votes) for key, votes in groups.items() if key in shown}
 
 
 def _row(

@@ -12,15 +12,17 @@ from django.urls import reverse
 from django.utils import timezone
 
 from calibration import outcome_reports, voice
+from calibration.evidence import gates
 from calibration.models import Outcome, Prediction, Transcription
 from calibration.moves import trends
 from calibration.rollups import Changes
 from labeling import gold
+from labeling.errors import Refused
 from labeling.models import Conversation, Label, Signal
 from tests.make import make_said, make_signal, make_user, make_version
 
-pytestmark = pytest.mark.django_db
-COHORTS = 10_000
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
+COHORTS = 3_000
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
 BYTES = 1_500_000
 """What a page may weigh at most."""
@@ -28,7 +30,7 @@ BYTES = 1_500_000
 
 @pytest.fixture
 def signal() -> Iterator[Signal]:
-    """A call of each of 10,000 cohorts and 40 more of "big", measured, answered, scored, and labelled."""
+    """A call of each of 3,000 cohorts and 40 more of "big", measured, answered, scored, and labelled."""
     cache.clear()
     signal, ann = make_signal(), make_user("ann")
     version = make_version(signal)
@@ -76,11 +78,16 @@ def test_reports_and_their_pages_keep_the_largest_slices_and_count_all(signal: S
     assert (len(chart["series"]), chart["slices"]) == (trends.MOST_SERIES + 1, COHORTS + 1)
     assert "big" in [one["slice"].get("cohort") for one in chart["series"]]
     client.force_login(make_user("eve", role="engineer"))
+    every = 2 + 2 * COHORTS + 3  # channels, cohorts, and both: "big" has calls and chats
     pages = {
-        reverse("voice"): "the largest 100 of 10,001",
-        reverse("outcomes"): "The largest 200 of 20,005 slices",
-        reverse("trend", args=["sentiment"]) + "?by=cohort": "The largest 60 of 10,001 slices",
+        reverse("voice"): f"the largest 100 of {COHORTS + 1:,}",
+        reverse("outcomes"): f"The largest 200 of {every:,} slices",
+        reverse("trend", args=["sentiment"]) + "?by=cohort": f"The largest 60 of {COHORTS + 1:,} slices",
+        reverse("report", args=["judge"]): f"the largest 500 of {every:,} slices",
+        reverse("plan", args=["judge"]) + "?by=cohort": f"{COHORTS - 499:,} smaller ones are left out",
     }
     for address, words in pages.items():
         page = client.get(address).content.decode()
         assert words in page and len(page) < BYTES, (address, len(page))
+    with pytest.raises(Refused, match=rf"{COHORTS - 499:,} slices by cohort beyond the 500 that are measured"):
+        gates.run(policy="by: [cohort]\nrules:\n  - {at_least: 0.6}\n", dataset="gold@1", candidate="judge@v1")
