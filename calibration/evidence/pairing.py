@@ -119,16 +119,17 @@ def compute(
     check_comparable(dataset_version, version)
     interval = signal.scale == signal.Scale.INTERVAL
     centre = _centre(dataset_version) if interval else 0.0
-    measures, values = (_moment_columns(centre), 1) if interval else (_WEIGHTS, 3)
-    columns = "COALESCE(p.status, 'missing')" if interval else _ANSWERS
+    measures = _moment_columns(centre) if interval else _WEIGHTS
+    columns = ("COALESCE(p.status, 'missing')",) if interval else _ANSWERS
     slices, parameters = _slice_columns(dimensions)
     timed = "JOIN labeling_conversation c ON c.id = g.conversation_id " if set(dimensions) & set(PERIODS) else ""
-    rows = _fetch(
-        f"SELECT {slices}, {columns}, {measures} FROM labeling_goldrow g {timed}"
+    rows = _grouped(
+        (*slices, *columns),
+        measures,
+        f"FROM labeling_goldrow g {timed}"
         "LEFT JOIN calibration_prediction p "
         "ON p.version_id = %s AND p.conversation_id = g.conversation_id AND p.turn = g.turn "
-        f"WHERE g.version_id = %s AND g.value IS NOT NULL AND NOT {fitted.SQL} "
-        f"GROUP BY {_ordinals(len(dimensions) + values)}",
+        f"WHERE g.version_id = %s AND g.value IS NOT NULL AND NOT {fitted.SQL}",
         [*parameters, version.id, dataset_version.id, version.id, version.id],
     )
     make = _moment_cell if interval else _plain_cell
@@ -151,9 +152,10 @@ def votes(*, dataset_version: DatasetVersion, by: Sequence[str] = ()) -> tuple[V
 
 def _votes(dataset_version: DatasetVersion, dimensions: Sequence[str]) -> tuple[VoteGroup, ...]:
     slices, parameters = _slice_columns(dimensions)
-    rows = _fetch(
-        f"SELECT {slices}, g.votes, g.annotators, COUNT(*) FROM labeling_goldrow g "
-        f"WHERE g.version_id = %s AND g.annotators >= 2 GROUP BY {_ordinals(len(dimensions) + 2)}",
+    rows = _grouped(
+        (*slices, "g.votes", "g.annotators"),
+        "COUNT(*)",
+        "FROM labeling_goldrow g WHERE g.version_id = %s AND g.annotators >= 2",
         [*parameters, dataset_version.id],
     )
     return tuple(VoteGroup(tuple(row[:-3]), _object(row[-3]), *row[-2:]) for row in rows)
@@ -228,11 +230,12 @@ def _joined(
         "ON {0}.version_id = %s AND {0}.conversation_id = g.conversation_id AND {0}.turn = g.turn AND {0}.status = 'ok'"
     )
     size = len(dimensions)
-    rows = _fetch(
-        f"SELECT {', '.join([slices, *grouped, measures])} FROM labeling_goldrow g "
+    rows = _grouped(
+        (*slices, *grouped),
+        measures,
+        "FROM labeling_goldrow g "
         f"JOIN calibration_prediction p {on.format('p')} JOIN calibration_prediction q {on.format('q')} "
-        f"WHERE g.version_id = %s AND g.value IS NOT NULL AND NOT {fitted.SQL} AND NOT {fitted.SQL} "
-        f"GROUP BY {_ordinals(size + len(grouped))}",
+        f"WHERE g.version_id = %s AND g.value IS NOT NULL AND NOT {fitted.SQL} AND NOT {fitted.SQL}",
         [*parameters, a.id, b.id, dataset_version.id, a.id, a.id, b.id, b.id],
     )
     return [(tuple(row[:size]), row[size:]) for row in rows]
@@ -265,12 +268,12 @@ def check_dimensions(
         )
 
 
-_ANSWERS = "g.value, COALESCE(p.value, ''), COALESCE(p.status, 'missing')"
+_ANSWERS = ("g.value", "COALESCE(p.value, '')", "COALESCE(p.status, 'missing')")
 _WEIGHT = "(1.0 / g.inclusion_probability)"
 _WEIGHTS = f"COUNT(*), SUM({_WEIGHT}), SUM({_WEIGHT} * {_WEIGHT})"
 
 
-def _slice_columns(dimensions: Sequence[str]) -> tuple[str, list[Any]]:
+def _slice_columns(dimensions: Sequence[str]) -> tuple[list[str], list[Any]]:
     """Columns of the gold row, or its attributes as text, in the dialect of the database."""
     columns, parameters = [], []
     for name in dimensions:
@@ -288,7 +291,7 @@ def _slice_columns(dimensions: Sequence[str]) -> tuple[str, list[Any]]:
         else:
             columns.append(f"COALESCE(g.attributes ->> %s, '{UNKNOWN}')")
             parameters.append(name)
-    return ", ".join(columns), parameters
+    return columns, parameters
 
 
 def _period(name: str) -> str:
@@ -382,9 +385,16 @@ def _fetch(sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
         return list(cursor.fetchall())
 
 
-def _ordinals(count: int) -> str:
-    """GROUP BY 1, 2, …: the same in both databases, and without repeating parameters."""
-    return ", ".join(str(position) for position in range(1, count + 1))
+def _grouped(columns: Sequence[str], measures: str, source: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """`measures` of the rows of `source` by `columns`; each row has the columns first.
+
+    SQLite sorts what it groups, and by one text more than twice as fast as by six columns.
+    """
+    if connection.vendor == "sqlite":
+        found = _fetch(f"SELECT json_array({', '.join(columns)}), {measures} {source} GROUP BY 1", parameters)
+        return [(*json.loads(key), *sums) for key, *sums in found]
+    ordinals = ", ".join(str(position) for position in range(1, len(columns) + 1))
+    return _fetch(f"SELECT {', '.join(columns)}, {measures} {source} GROUP BY {ordinals}", parameters)
 
 
 def _object(value: Any) -> dict[str, int]:
