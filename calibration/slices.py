@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 FIRST = ("channel", "cohort")
+Key = TypeVar("Key", str, tuple[str, ...])
 
 
 def slice_of(by: Sequence[str], place: Sequence[str]) -> dict[str, str]:
@@ -16,6 +18,11 @@ def slice_of(by: Sequence[str], place: Sequence[str]) -> dict[str, str]:
 def key(part: Mapping[str, str]) -> str:
     """The canonical text of a slice, the same however it was written."""
     return json.dumps(dict(sorted(part.items())), ensure_ascii=False, separators=(",", ":"))[:400] if part else ""
+
+
+def largest(sizes: Mapping[Key, int], most: int) -> list[Key]:
+    """The keys of the largest sizes, in order of the keys; of equal ones the first come first."""
+    return sorted(sorted(sizes, key=lambda key: (-sizes[key], key))[:most])
 
 
 def words(part: Mapping[str, str], everything: str = "all conversations") -> str:

@@ -21,6 +21,7 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
 from calibration.models import Transcription
+from calibration.slices import largest
 from calibration.stats import outcomes as statistics
 from calibration.stats.estimate import Estimate
 from labeling import privacy
@@ -258,8 +259,8 @@ def read(*, most: int = MOST_MISTAKES) -> Report:
         if len(grouped) == 1:  # one value repeats the whole
             slices.append(replace(whole, dimension=name, value=next(iter(grouped))))
         else:
-            largest = sorted(grouped, key=lambda value: (-len(grouped[value]), value))[:MOST_SLICES]
-            slices += [_rates(name, value, grouped[value]) for value in sorted(largest)]
+            shown = largest({value: len(mine) for value, mine in grouped.items()}, MOST_SLICES)
+            slices += [_rates(name, value, grouped[value]) for value in shown]
     return Report(whole, slices, _words(most), waiting().count(), values)
 
 

@@ -13,7 +13,6 @@ from calibration.evidence.measuring import Bar
 from calibration.evidence.reports import largest, slices_of
 from calibration.models import ClassifierVersion
 from calibration.stats import paired
-from calibration.stats.estimate import Estimate
 from calibration.stats.summary import estimate
 from calibration.stats.tables import PairedTable
 from labeling.errors import Refused
@@ -119,24 +118,17 @@ def _row(
     scale: Scale, one: dict[str, str], cells: Sequence[JointCell], names: Sequence[str], margin: float
 ) -> dict[str, Any]:
     table = joint_table(scale, cells)
+    held = paired.non_inferiority(names[0], table, margin, **options(scale))
     row: dict[str, Any] = {"slice": one, "n": table.total}
-    for name in names:
-        row[name] = _difference(scale, table, name)
+    row[names[0]] = {side: getattr(held, side).as_dict() for side in ("a", "b", "difference")}
+    row |= {name: _difference(scale, table, name) for name in names[1:]}
     only_a, only_b = paired.discordant(table)
     test = paired.mcnemar(only_a, only_b)
     row |= {"only_a_right": only_a, "only_b_right": only_b, "p": test.mid_p, "test": "mcnemar mid-p"}
     row["flipped"] = sum(cell.n for cell in cells if cell.a != cell.b)
-    return row | {"not_worse": _not_worse(scale, table, names[0], margin), "homogeneity": _homogeneity(scale, table)}
-
-
-def _not_worse(scale: Scale, table: PairedTable, name: str, margin: float) -> dict[str, Any]:
-    """Whether b is at most `margin` worse than a: by the one-sided 95 % limit of the difference."""
-    if table.total == 0:
-        return {"margin": margin, "limit": None, "p": None, "passed": False, "reason": "no_items"}
-    options = _options(scale)
-    held = paired.non_inferiority(name, table, margin, **options)
-    limit = paired.difference(name, table, confidence=ONE_SIDED, **options)
-    return {"margin": margin, "limit": limit.low, "p": held.p, "passed": held.passed, "reason": held.reason}
+    # By the one-sided 95 % limit of the difference.
+    row["not_worse"] = {name: getattr(held, name) for name in ("margin", "limit", "p", "passed", "reason")}
+    return row | {"homogeneity": _homogeneity(scale, table)}
 
 
 def _homogeneity(scale: Scale, table: PairedTable) -> dict[str, Any] | None:
@@ -149,17 +141,15 @@ def _homogeneity(scale: Scale, table: PairedTable) -> dict[str, Any] | None:
     return {"statistic": found.statistic, "p": found.p, "df": found.df, "reason": found.reason, "test": "bhapkar"}
 
 
-def _options(scale: Scale) -> dict[str, Any]:
+def options(scale: Scale) -> dict[str, Any]:
+    """What the paired statistics are told of a scale; sets of labels are right or wrong."""
     return {} if scale.kind == "multilabel" else {"scale": scale.kind, "scores": measuring.scores_of(scale)}
 
 
 def _difference(scale: Scale, table: PairedTable, name: str) -> dict[str, Any]:
-    if table.total == 0:
-        none = Estimate.undefined("no_items").as_dict()
-        return {"a": none, "b": none, "difference": none}
-    options = _options(scale)
-    sides = {side: estimate(name, half, **options).as_dict() for side, half in (("a", table.a), ("b", table.b))}
-    return sides | {"difference": paired.difference(name, table, **options).as_dict()}
+    told = options(scale)
+    sides = {side: estimate(name, half, **told).as_dict() for side, half in (("a", table.a), ("b", table.b))}
+    return sides | {"difference": paired.difference(name, table, **told).as_dict()}
 
 
 def joint_table(scale: Scale, cells: Sequence[JointCell]) -> PairedTable:
@@ -226,11 +216,6 @@ def statement(document: dict[str, Any]) -> str:
     limit = f"the one-sided 95 % limit of the difference is {number}"
     if not whole["passed"]:
         return f"That {claim} is not shown: {limit}."
-    open_still = [row["slice"] for row in document["rows"][1:] if not row["not_worse"]["passed"]]
-    tail = (
-        f" Not shown {sentences.listed([sentences.slice_in_words(one) for one in open_still[:4]])}"
-        if open_still
-        else ""
-    )
-    more = f" and {len(open_still) - 4} slices more" if len(open_still) > 4 else ""
-    return f"{claim}: {limit}.{tail}{more}{'.' if open_still else ''}"
+    open_still = [row for row in document["rows"][1:] if not row["not_worse"]["passed"]]
+    tail = f" Not shown {sentences.places(open_still)}." if open_still else ""
+    return f"{claim}: {limit}.{tail}"

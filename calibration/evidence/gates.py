@@ -197,20 +197,17 @@ def _places(rule: Rule, known: Sequence[Slice]) -> list[Slice]:
 def _bar(rule: Rule, row: dict[str, Any], value: dict[str, Any], p: float) -> Check:
     where = slices.words(row["slice"], "all")
     low, high = value.get("low"), value.get("high")
-    few = row.get("n", 0) < rule.min_n
-    holds = not few and low is not None and low >= rule.at_least
+    few, absent = row.get("n", 0) < rule.min_n, _absent(rule, row)
+    holds = not few and not absent and low is not None and low >= rule.at_least
     reason = ""
     unproven = False
     if few:
         reason, unproven = f"{row.get('n', 0)} gold units, {rule.min_n} are asked for", True
     elif value.get("value") is None:
         reason, unproven = sentences.reason(value.get("reason")), value.get("reason") == "too_few_items"
-    elif absent := _absent(rule, row):
-        holds, reason, unproven = (
-            False,
-            f"no gold unit is {sentences.listed(absent, 'or')}: a mean over all categories is open",
-            True,
-        )
+    elif absent:
+        reason = f"no gold unit is {sentences.listed(absent, 'or')}: a mean over all categories is open"
+        unproven = True
     elif high is not None and high < rule.at_least:
         reason = "the whole interval lies below the bar"
     elif not holds:
@@ -222,7 +219,9 @@ def _bar(rule: Rule, row: dict[str, Any], value: dict[str, Any], p: float) -> Ch
 
 def _absent(rule: Rule, row: dict[str, Any]) -> list[str]:
     """Categories without gold in a slice whose mean over all categories is asked for: what they would score is not known."""
-    return [one["value"] for one in row["per_category"] if not one["support"]] if rule.statistic == "macro_f1" else []
+    if rule.statistic != "macro_f1":
+        return []
+    return [one["value"] for one in row.get("per_category", ()) if not one["support"]]
 
 
 def _p(rule: Rule, scale: Scale, cells: Sequence[Cell], value: dict[str, Any], sample: Sample | None) -> float:
@@ -264,9 +263,7 @@ def _no_worse(
     checks = []
     statistic = "accuracy" if scale.kind == "multilabel" else asked.statistic
     for key, found in _sliced(asked, cells):
-        options: dict[str, Any] = {"scale": scale.kind, "scores": measuring.scores_of(scale)}
-        options = {} if scale.kind == "multilabel" else options
-        held = paired.non_inferiority(statistic, joint_table(scale, found), asked.margin, **options)
+        held = paired.non_inferiority(statistic, joint_table(scale, found), asked.margin, **comparing.options(scale))
         name = f"{statistic} no worse than {other} on {slices.words(dict(key), 'all')}"
         value = held.difference.as_dict()
         reason = "" if held.passed else held.reason or "a loss beyond the margin is not ruled out"

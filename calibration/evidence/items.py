@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -208,17 +208,16 @@ def _cursor(after: str) -> tuple[str, int]:
     return name, int(position)
 
 
+def _said(version: ClassifierVersion, conversations: Sequence[int]) -> dict[tuple[int, int], Prediction]:
+    found = Prediction.objects.filter(version=version, conversation__in=conversations)
+    return {(prediction.conversation_id, prediction.turn): prediction for prediction in found}
+
+
 def _units(
     found: list[tuple[str, GoldRow]], version: ClassifierVersion, other: ClassifierVersion | None, reader: User
 ) -> list[Unit]:
     ids = [row.conversation_id for _, row in found]
-    said, before = (
-        {
-            (prediction.conversation_id, prediction.turn): prediction
-            for prediction in Prediction.objects.filter(version=one, conversation__in=ids)
-        }
-        for one in (version, other)
-    )
+    said, before = (_said(one, ids) if one is not None else {} for one in (version, other))
     signal = version.classifier.signal_id
     closed = blindness.open_questions(reader=reader, conversations=ids)
     mask = privacy.in_force()

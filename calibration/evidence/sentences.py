@@ -93,8 +93,8 @@ def _exceptions(rows: Sequence[Row], told: Sequence[Row]) -> list[Clause]:
     bad = _inside(rows, UNTRUSTED, [row for row in doubted if row["verdict"] == UNTRUSTED])
     open_ones = _inside(rows, UNPROVEN, [*doubted, *bad])
     return [
-        *([Clause(UNPROVEN, f"unproven {_places(open_ones)}{_needed(open_ones)}")] if open_ones else []),
-        *([Clause(UNTRUSTED, f"untrusted {_places(bad)}")] if bad else []),
+        *([Clause(UNPROVEN, f"unproven {places(open_ones)}{_needed(open_ones)}")] if open_ones else []),
+        *([Clause(UNTRUSTED, f"untrusted {places(bad)}")] if bad else []),
     ]
 
 
@@ -108,7 +108,8 @@ def _inside(rows: Sequence[Row], word: str, told: Sequence[Row]) -> list[Row]:
     return found
 
 
-def _places(rows: Sequence[Row]) -> str:
+def places(rows: Sequence[Row]) -> str:
+    """The slices of rows in words, at most four by name."""
     shown = [slice_in_words(row["slice"]) for row in rows[:MOST_NAMES]]
     return listed([*shown, *([f"{len(rows) - MOST_NAMES} more slices"] if len(rows) > MOST_NAMES else [])])
 

@@ -36,8 +36,7 @@ def read(chart: Measure | None, rows: Sequence[Volume], labelled: Sequence[Label
         sizes: Counter[str] = Counter()
         for row in answered:
             sizes[row.place[position]] += row.count
-        largest = sorted(sizes, key=lambda value: (-sizes[value], value))[:MOST_SLICES]
-        several += [(name, position, value) for value in sorted(largest) if len(sizes) > 1]
+        several += [(name, position, value) for value in slices.largest(sizes, MOST_SLICES) if len(sizes) > 1]
     confidence = 1 - FAMILY_ERROR / max(len(several), 1)
     found = [_gap(chart, answered, used, name, at, value, confidence) for name, at, value in several]
     return {"since": since.isoformat() if since else None, "confidence": confidence, "rows": found}
@@ -77,8 +76,8 @@ def failures(rows: Sequence[Volume]) -> dict[str, Any]:
     counts: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     for row in recent:
         counts[row.place][row.value if row.failed else ""] += row.count
-    largest = sorted(counts, key=lambda place: (-counts[place].total(), place))[:MOST_SLICES]
-    places = [_failure(slices.slice_of(volumes.CORE, place), counts[place]) for place in sorted(largest)]
+    shown = slices.largest({place: found.total() for place, found in counts.items()}, MOST_SLICES)
+    places = [_failure(slices.slice_of(volumes.CORE, place), counts[place]) for place in shown]
     every: Counter[str] = Counter()
     for one in counts.values():
         every.update(one)
@@ -87,7 +86,7 @@ def failures(rows: Sequence[Volume]) -> dict[str, Any]:
         "since": since.isoformat() if since else None,
         "whole": whole,
         "rows": places,
-        "hidden": len(counts) - len(largest),
+        "hidden": len(counts) - len(shown),
     }
 
 

@@ -84,8 +84,9 @@ def _document(
     series = [_series(chart, {}, rows, labelled, versions, period)]
     sliced = _sliced(rows, by)
     here = _sliced(labelled, by)
-    largest = sorted(sliced, key=lambda place: (-sum(row.count for row in sliced[place]), place))[:MOST_SERIES]
-    for place in sorted(largest):
+    sizes = {place: sum(row.count for row in mine) for place, mine in sliced.items()}
+    shown = slices.largest(sizes, MOST_SERIES)
+    for place in shown:
         series.append(_series(chart, slices.slice_of(by, place), sliced[place], here.get(place, []), versions, period))
     return {
         "signal": signal.slug,
@@ -96,7 +97,7 @@ def _document(
         "by": list(by),
         "series": series,
         "slices": len(sliced),
-        "hidden": len(sliced) - len(largest),
+        "hidden": len(sliced) - len(shown),
         "versions": _boundaries(serving, versions),
         "gaps": gaps.read(chart, rows, labelled),
         "failures": gaps.failures(rows),

@@ -195,16 +195,22 @@ def clearing_p(parts: Parts, size: Array, freedom: Array, bar: float) -> Array:
     return np.where(inside, p, np.where(parts.defined & (allowed >= 1), 0.0, 1.0))
 
 
+def misses(gold: Array) -> Array:
+    """One miss of each category [..., category missed, category given], by the shares of gold [..., K]; evenly where all of
+    the gold is of the category given."""
+    size = gold.shape[-1]
+    off = 1.0 - np.eye(size)
+    spread = off * gold[..., :, None]
+    total = spread.sum(-2, keepdims=True)
+    return np.where(total > 0, spread / np.where(total > 0, total, 1.0), off / max(size - 1, 1))
+
+
 def half_a_miss(cells: Stack, *, in_all: bool = False) -> Stack:
     """Half a pseudo-label off the diagonal of each predicted column, of its mean weight, spread by the gold shares.
 
     With `in_all` the columns share one half.
     """
-    size = cells.n.shape[-1]
-    off = 1.0 - np.eye(size)
-    spread = off * cells.shares.sum(-1)[..., :, None]
-    total = spread.sum(-2, keepdims=True)
-    spread = np.where(total > 0, spread / np.where(total > 0, total, 1.0), off / max(size - 1, 1))
+    spread = misses(cells.shares.sum(-1))
     labels, weight = cells.n.sum(-2, keepdims=True), cells.s1.sum(-2, keepdims=True)
     mean_weight = weight / np.where(labels > 0, labels, 1.0)
     sharing = np.maximum((labels > 0).sum(-1, keepdims=True), 1) if in_all else 1

@@ -7,7 +7,7 @@ variance is that of the paired influence, over the joint table gold x a x b.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 from typing import NamedTuple
@@ -30,7 +30,10 @@ MEAN_T = "linearised mean, t"
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Whether version b holds against version a: `passed` is decided by a one-sided limit, `p` is its p value."""
+    """Whether version b holds against version a: `passed` is decided by a one-sided limit, `p` is its p value.
+
+    `limit` is the lower one that a test of non-inferiority goes by.
+    """
 
     statistic: str
     a: Estimate
@@ -40,6 +43,7 @@ class Comparison:
     passed: bool
     p: float | None
     reason: str | None = None
+    limit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +130,8 @@ def _with_half_an_item(chosen: Measure, table: PairedTable, *, better: bool) -> 
 
     A sample in which the versions do not differ on a rare category says little about how they would.
     """
-    size, gold = table.size, table.s1.sum((1, 2))
-    others = np.where(np.eye(size, dtype=bool), 0.0, gold)
-    total = others.sum(-1, keepdims=True)
-    others = np.where(total > 0, others / np.where(total > 0, total, 1.0), (1 - np.eye(size)) / max(size - 1, 1))
+    size = table.size
+    others = intervals.misses(table.s1.sum((1, 2))).T
     pseudo, categories = np.zeros((size, size, size)), np.arange(size)
     if better:
         pseudo[categories, :, categories] = others / size / 2
@@ -300,7 +302,8 @@ def non_inferiority(
     found = difference(statistic, table, scale=scale, scores=scores, confidence=2 * confidence - 1)
     passed = found.low is not None and found.low > -margin
     p = one_sided_p(found, measure(statistic, table.size, scale=scale, scores=scores), table, -margin)
-    return _comparison(statistic, table, margin, passed, p, scale, scores, confidence)
+    held = _comparison(statistic, table, margin, passed, p, scale, scores, confidence)
+    return replace(held, limit=found.low)
 
 
 def equivalence(
