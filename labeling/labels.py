@@ -18,7 +18,7 @@ from django.db.models import Max
 
 from labeling import checks, overlap, questions
 from labeling.errors import Conflict, Refused
-from labeling.leasing import give_back_surplus, one_at_a_time, slot_of, takeable, worded
+from labeling.leasing import Lease, give_back_surplus, one_at_a_time, slot_of, takeable
 from labeling.models import CheckAnswer, Guideline, Item, KnownItem, Label, Queue, Slot, Submission, User
 from labeling.notices import announcing
 from labeling.questions import Question
@@ -45,6 +45,7 @@ class Undone:
     """An item that is leased again after its last act was taken back, with that act and the labels that it had."""
 
     slot: Slot
+    lease: Lease
     submission: Submission
     labels: Sequence[Label | CheckAnswer]
 
@@ -328,9 +329,9 @@ def undo(
         else:
             held = _return_from_aside(submission.slot, annotator, now=now, until=until)
         give_back_surplus(annotator=annotator, queue=queue, kept=held, holding=holding)
-        slot = worded(Slot.objects.select_related("queue")).get(id=held)
+        slot = Slot.objects.select_related("queue").get(id=held)
         overlap.settle(slot)
-    return Undone(slot, submission, labels)
+    return Undone(slot, Lease(held, until), submission, labels)
 
 
 def _take_back(submission: Submission, *, now: datetime) -> Sequence[Label | CheckAnswer]:

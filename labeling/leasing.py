@@ -19,7 +19,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from labeling import checks
 from labeling.errors import Conflict, NotFound
 from labeling.mixing import Mix
-from labeling.models import Queue, QueueMember, Slot, User
+from labeling.models import Item, Queue, Slot, User
 
 MOST_HELD = 2
 """The item on screen and the one that is prefetched."""
@@ -28,7 +28,7 @@ COUNTED_OPEN = 1000
 ROUNDS = 8
 
 
-# The two questions of the hot path are written out: both databases understand them, and building them anew from Python
+# The statements of the hot path are written out: both databases understand them, and building them anew from Python
 # objects for each item would cost more than answering them.
 PLACE = """
 SELECT m.lane, q.id, q.state, q.overlap, q.lease_seconds, q.shows_cohort,
@@ -58,6 +58,28 @@ FREE_IN_LANE = ("s.state = 'free' AND s.number = %s", "s.position")
 # Slots that replace skipped ones are numbered on beyond the lanes: they are found here, at the end.
 FREE_ELSEWHERE = ("s.state = 'free' AND s.number <> %s", "s.number, s.position")
 EXPIRED = ("s.state = 'leased' AND s.item_id IS NOT NULL AND s.leased_until <= %s", "s.leased_until")
+MEMBERSHIP = "SELECT 1 FROM labeling_queuemember WHERE queue_id = %s AND user_id = %s FOR NO KEY UPDATE"
+CLAIM = f"""
+UPDATE labeling_slot SET state = 'leased', annotator_id = %s, leased_until = %s
+WHERE id = %s AND (state = 'free' OR state = 'leased' AND item_id IS NOT NULL AND leased_until <= %s)
+  AND (SELECT count(*) FROM labeling_slot held
+       WHERE held.queue_id = %s AND held.annotator_id = %s AND held.state = 'leased') < {MOST_HELD}
+"""
+# What an act reads of its slot, of the queue and of the item, in the order of the models; whatever else is asked of them is
+# read when it is asked.
+SLOT_COLUMNS = (
+    "id", "item_id", "asks_again_id", "known_item_id", "queue_id", "number", "position", "state", "annotator_id",
+)  # fmt: skip
+QUEUE_COLUMNS = ("id", "slug", "state", "overlap", "overlap_most", "lease_seconds", "gold_share", "gold_feedback")
+ITEM_COLUMNS = ("id", "queue_id", "conversation_id", "turn")
+ASSIGNED = f"""
+SELECT {", ".join([f"s.{name}" for name in SLOT_COLUMNS] + [f"q.{name}" for name in QUEUE_COLUMNS] + [f"i.{name}" for name in ITEM_COLUMNS])}
+FROM labeling_slot s
+JOIN labeling_queuemember m ON m.queue_id = s.queue_id AND m.user_id = %s
+JOIN labeling_queue q ON q.id = s.queue_id
+LEFT JOIN labeling_item i ON i.id = s.item_id
+WHERE s.id = %s AND (s.item_id IS NOT NULL OR s.annotator_id = m.user_id)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +167,19 @@ def lease(*, annotator: User, queue: Queue, now: datetime, holding: Collection[i
     `holding` names the slots that the client has already: asking again without naming them gives the same slot back, so
     that a lost answer costs nothing. Raises NotFound for somebody who is not a member.
     """
-    return lease_at(place(annotator=annotator, queue=queue, holding=holding), now=now)
+    taken = lease_at(place(annotator=annotator, queue=queue, holding=holding), now=now)
+    return None if taken is None else Slot.objects.get(id=taken.slot_id)
 
 
-def lease_at(standing: Place, *, now: datetime) -> Slot | None:
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A slot that is somebody's until a moment."""
+
+    slot_id: int
+    until: datetime
+
+
+def lease_at(standing: Place, *, now: datetime) -> Lease | None:
     """`lease` for somebody whose place is known already."""
     annotator = standing.annotator
     if standing.state != Queue.State.OPEN or standing.practice_due:
@@ -157,7 +188,7 @@ def lease_at(standing: Place, *, now: datetime) -> Slot | None:
     if standing.held_elsewhere is not None:
         theirs = Slot.objects.filter(id=standing.held_elsewhere, annotator=annotator, state=Slot.State.LEASED)
         if theirs.update(leased_until=until):
-            return with_words(standing.held_elsewhere)
+            return Lease(standing.held_elsewhere, until)
     if standing.held >= MOST_HELD:
         return None
     try:
@@ -165,7 +196,7 @@ def lease_at(standing: Place, *, now: datetime) -> Slot | None:
     except _HandsFull:
         # Another request of the same person was faster; what it took is given to both, so that neither looks like the end.
         return lease_at(place(annotator=annotator, queue=standing.queue_id, holding=standing.holding), now=now)
-    return None if slot_id is None else with_words(slot_id)
+    return None if slot_id is None else Lease(slot_id, until)
 
 
 def _take(standing: Place, *, now: datetime, until: datetime) -> int | None:
@@ -197,9 +228,10 @@ def one_at_a_time(annotator: User, queue_id: int) -> Iterator[None]:
     requests at once would both count what they hold before either takes. SQLite has one writer as it is."""
     with transaction.atomic():
         if connection.features.has_select_for_update:
-            membership = QueueMember.objects.select_for_update(no_key=True).filter(queue=queue_id, user=annotator)
-            if not membership.values_list("id"):
-                raise NotFound("not_a_member", "there is no such queue", field="queue")
+            with connection.cursor() as cursor:
+                cursor.execute(MEMBERSHIP, [queue_id, annotator.id])
+                if cursor.fetchone() is None:
+                    raise NotFound("not_a_member", "there is no such queue", field="queue")
         yield
 
 
@@ -207,22 +239,6 @@ def _holds_enough(standing: Place) -> QuerySet[Slot]:
     """The last of the slots that the person may hold, where they hold so many."""
     held = Slot.objects.filter(queue=standing.queue_id, annotator=standing.annotator, state=Slot.State.LEASED)
     return held.order_by("id")[MOST_HELD - 1 : MOST_HELD]
-
-
-UNITS = ("item", "asks_again", "known_item")
-UNSERVED = ("metadata", "attributes", "summary")
-
-
-def with_words(slot_id: int) -> Slot:
-    """A slot with the conversation that is served; what is never served is not read."""
-    return worded(Slot.objects.all()).get(id=slot_id)
-
-
-def worded(slots: QuerySet[Slot]) -> QuerySet[Slot]:
-    """Slots with what is asked in them, an item's or a check's."""
-    return slots.select_related(*(f"{unit}__conversation" for unit in UNITS)).defer(
-        *(f"{unit}__conversation__{name}" for unit in UNITS for name in UNSERVED)
-    )
 
 
 def _candidates(standing: Place, *, now: datetime) -> Iterator[int]:
@@ -261,16 +277,16 @@ def takeable(now: datetime) -> Q:
 
 def _claim(slot_id: int, standing: Place, *, now: datetime, until: datetime) -> bool:
     """The conditional UPDATE. A lost race is an answer, not an error; so is another slot of an item one has already."""
+    annotator, queue_id = standing.annotator, standing.queue_id
+    moment, end = (connection.ops.adapt_datetimefield_value(at) for at in (now, until))
     try:
-        with one_at_a_time(standing.annotator, standing.queue_id):
-            claimed = Slot.objects.filter(takeable(now), ~Exists(_holds_enough(standing)), id=slot_id).update(
-                state=Slot.State.LEASED, annotator=standing.annotator, leased_until=until
-            )
-            if not claimed and _holds_enough(standing).exists():
+        with one_at_a_time(annotator, queue_id), connection.cursor() as cursor:
+            cursor.execute(CLAIM, [annotator.id, end, slot_id, moment, queue_id, annotator.id])
+            if not cursor.rowcount and _holds_enough(standing).exists():
                 raise _HandsFull
+            return bool(cursor.rowcount)
     except IntegrityError:
         return False
-    return claimed == 1
 
 
 def renew(*, annotator: User, slot_id: int, now: datetime) -> datetime:
@@ -306,14 +322,18 @@ def give_back_surplus(*, annotator: User, queue: Queue, kept: int, holding: Sequ
 def slot_of(annotator: User, slot_id: int) -> Slot:
     """A slot of a queue of which `annotator` is a member, with what it asks; NotFound for everybody else, and for a check of
     somebody else's."""
-    mine = Q(item__isnull=False) | Q(annotator=annotator)
-    slot = (
-        Slot.objects.filter(mine, id=slot_id, queue__memberships__user=annotator)
-        .select_related("queue", *UNITS)
-        .first()
-    )
-    if slot is None:
+    row = None
+    if slot_id < 2**63:  # no database has a larger one, and SQLite cannot even look for it
+        with connection.cursor() as cursor:
+            cursor.execute(ASSIGNED, [annotator.id, slot_id])
+            row = cursor.fetchone()
+    if row is None:
         raise NotFound("unknown_assignment", "there is no such assignment", field="assignment")
+    first, last = len(SLOT_COLUMNS), len(row) - len(ITEM_COLUMNS)
+    slot = Slot.from_db(connection.alias, SLOT_COLUMNS, row[:first])
+    slot.queue = Queue.from_db(connection.alias, QUEUE_COLUMNS, row[first:last])
+    if not slot.is_check:
+        slot.item = Item.from_db(connection.alias, ITEM_COLUMNS, row[last:])
     return slot
 
 

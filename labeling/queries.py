@@ -14,7 +14,7 @@ from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 from labeling import checks, privacy, wording
 from labeling.formats.rows import moment_text
 from labeling.labels import Undone
-from labeling.leasing import COUNTED_OPEN, Place, worded
+from labeling.leasing import COUNTED_OPEN, Lease, Place
 from labeling.models import WHOLE, Conversation, Label, Queue, QueueMember, Slot, Submission, User
 from labeling.questions import Question
 
@@ -26,17 +26,32 @@ PACE_LIMIT = 600.0
 """Seconds beyond which an item was a break, not work."""
 
 
-def served(slot: Slot, *, shows_cohort: bool, shows_date: bool) -> dict[str, Any]:
+# What is served of an item, whatever it is asked as; written out like the statements of `leasing`. What is never served is
+# not read.
+ASKED_OF = """
+SELECT c.id, c.external_id, c.channel, c.cohort, c.customer, c.started_at, c.turns, c.asr, c.audio,
+  COALESCE(i.turn, k.turn) AS asked_turn
+FROM labeling_slot s
+LEFT JOIN labeling_item i ON i.id = COALESCE(s.item_id, s.asks_again_id)
+LEFT JOIN labeling_knownitem k ON k.id = s.known_item_id
+JOIN labeling_conversation c ON c.id = COALESCE(i.conversation_id, k.conversation_id)
+WHERE s.id = %s
+"""
+
+
+def served(lease: Lease, *, shows_cohort: bool, shows_date: bool) -> dict[str, Any]:
     """An item as its annotator may see it: the words and the channel, what bends judgement only where the queue says so.
 
     Of a call also how sure the recogniser was of each word, and what was really said where somebody wrote that down.
     No prediction, no other answer, no metadata is in it. A queue with gold checks has no dates (`shows_date`): gold is often of
     another time than the queue's items, and a date would tell it apart.
     """
+    conversation = Conversation.objects.raw(ASKED_OF, [lease.slot_id])[0]
+    turn = vars(conversation)["asked_turn"]
     return {
-        "assignment": slot.id,
-        "lease_expires_at": moment_text(slot.leased_until),
-        **shown(slot.unit.conversation, slot.unit.turn, shows_cohort=shows_cohort, shows_date=shows_date),
+        "assignment": lease.slot_id,
+        "lease_expires_at": moment_text(lease.until),
+        **shown(conversation, turn, shows_cohort=shows_cohort, shows_date=shows_date),
     }
 
 
@@ -186,10 +201,11 @@ def first_open(queues: Sequence[MyQueue]) -> MyQueue | None:
     )
 
 
-def in_hand(*, annotator: User, queue: Queue, now: datetime) -> Slot | None:
+def in_hand(*, annotator: User, queue: Queue, now: datetime) -> Lease | None:
     """The item that somebody holds already; read only, so that a page can show it."""
     held = Slot.objects.filter(annotator=annotator, queue=queue, state=Slot.State.LEASED, leased_until__gt=now)
-    return worded(held).order_by("position", "id").first()
+    row = held.order_by("position", "id").values_list("id", "leased_until").first()
+    return None if row is None or row[1] is None else Lease(row[0], row[1])
 
 
 def paces(annotator: User) -> dict[int, list[float]]:

@@ -51,10 +51,10 @@ class Labelling(APIView):
 
 def next_item(standing: Place, *, now: datetime) -> dict[str, Any] | None:
     """The next item of a queue in the contract's form; None when nothing is left for this person."""
-    slot = leasing.lease_at(standing, now=now)
-    if slot is None:
+    taken = leasing.lease_at(standing, now=now)
+    if taken is None:
         return None
-    return queries.served(slot, shows_cohort=standing.shows_cohort, shows_date=not standing.mix.known) | {
+    return queries.served(taken, shows_cohort=standing.shows_cohort, shows_date=not standing.mix.known) | {
         "signals": [question.as_dict() for question in questions.asked(standing.queue_id)],
         "progress": queries.progress(standing),
     }
@@ -154,7 +154,7 @@ def undone(*, annotator: User, queue: Queue, slot_id: int | None = None, holding
     if back is None:
         raise NotFound("nothing_to_undo", "there is nothing to take back: undo reaches ten items back")
     asked = questions.asked(queue.id)
-    return queries.served(back.slot, shows_cohort=queue.shows_cohort, shows_date=queue.shows_date) | {
+    return queries.served(back.lease, shows_cohort=queue.shows_cohort, shows_date=queue.shows_date) | {
         "signals": [question.as_dict() for question in asked],
         "progress": queries.progress(leasing.place(annotator=annotator, queue=queue)),
         "answer": queries.own_answer(back, asked),

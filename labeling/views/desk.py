@@ -91,12 +91,12 @@ def _count(progress: Mapping[str, Any]) -> str:
 
 def _state(annotator: User, queue: Queue, asked: Sequence[Question]) -> dict[str, Any]:
     """All that the desk's script starts from."""
-    slot = queries.in_hand(annotator=annotator, queue=queue, now=timezone.now())
+    held = queries.in_hand(annotator=annotator, queue=queue, now=timezone.now())
     return {
         "queue": queue.slug,
         "person": annotator.id,
         "lease_seconds": queue.lease_seconds,
-        "item": slot and queries.served(slot, shows_cohort=queue.shows_cohort, shows_date=queue.shows_date),
+        "item": held and queries.served(held, shows_cohort=queue.shows_cohort, shows_date=queue.shows_date),
         "signals": [question.as_dict() for question in asked],
         "progress": queries.progress(leasing.place(annotator=annotator, queue=queue)),
         "pace": queries.seconds_an_item(annotator, queue=queue) or queries.seconds_an_item(annotator),
