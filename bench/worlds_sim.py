@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from river import drift as river_drift
 from scipy import special
 
-from bench.attribution_sim import WORLDS, make, truth_of
+from bench.attribution_sim import CAUSES, bare_chart, claim, make, truth_of, world
 from calibration.stats.agreement import disagreement, kappa
 from calibration.stats.attribution import attribute
 from calibration.stats.betting import capped
@@ -173,23 +173,22 @@ def causes(count: int) -> None:
     print(
         "| labels | right | undecided | wrong | bare chart wrong | coverage of all parts |\n| --- | --- | --- | --- | --- | --- |"
     )
-    truths = {cause.name: truth_of(cause) for cause in WORLDS}
+    worlds = [world(CAUSES[seed % len(CAUSES)], np.random.default_rng((seed, 500))) for seed in range(count)]
+    truths = [truth_of(given) for given in worlds]
     for labels in (50, 100, 250):
         found: Counter[str] = Counter()
         inside = parts = 0
-        for seed in range(count):
-            cause, rng = WORLDS[seed % len(WORLDS)], np.random.default_rng((seed, labels))
-            told = attribute(make(cause, labels, rng), rng=rng)
-            found["right"] += told.verdict == cause.right
-            found["undecided"] += told.verdict == "not enough evidence"
-            moved = (told.observed.low or 0) > 0 or (told.observed.high or 0) < 0
-            found["bare"] += ("customers" if moved else "nothing moved") != cause.right
-            for name, value in truths[cause.name].items():
-                part = told.parts[name]
-                parts += 1
-                inside += (part.low or 0) - 1e-12 <= value <= (part.high or 0) + 1e-12
-        wrong = count - found["right"] - found["undecided"]
-        shares = " | ".join(f"{n / count:.2f}" for n in (found["right"], found["undecided"], wrong, found["bare"]))
+        for seed, (given, truth) in enumerate(zip(worlds, truths, strict=True)):
+            rng = np.random.default_rng((seed, labels))
+            told = attribute(make(given, labels, rng), rng=rng)
+            found[claim(told, truth)] += 1
+            found["bare"] += not bare_chart(told, truth)
+            for name, value in truth.items():
+                low, high = told.parts[name].low, told.parts[name].high
+                if low is not None and high is not None:
+                    parts += 1
+                    inside += low - 1e-12 <= value <= high + 1e-12
+        shares = " | ".join(f"{found[word] / count:.2f}" for word in ("right", "undecided", "wrong", "bare"))
         print(f"| {labels} | {shares} | {inside / parts:.3f} |", flush=True)
 
 
