@@ -23,6 +23,7 @@ from calibration.api import (
 from calibration.views import canaries as canary_pages
 from calibration.views import conversations as conversation_pages
 from calibration.views import datasets as dataset_pages
+from calibration.views import demo as demo_pages
 from calibration.views import drift as drift_pages
 from calibration.views import imports as import_pages
 from calibration.views import journeys as journey_pages
@@ -89,6 +90,7 @@ pages: list[URLPattern] = [
     path("traces/retry/", trace_pages.retry, name="traces-retry"),
     path("traces/<str:trace_id>/", trace_pages.trace, name="trace"),
     path("traces/<str:trace_id>/original/", trace_pages.original, name="trace-original"),
+    path("demo/calls/<str:external_id>.wav", demo_pages.call, name="demo-call"),
     path("conversations/", conversation_pages.conversations, name="conversations"),
     path("conversations/<path:external_id>/original/", conversation_pages.original, name="conversation-original"),
     path("conversations/<path:external_id>/", conversation_pages.conversation, name="conversation"),

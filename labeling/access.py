@@ -8,11 +8,12 @@ from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
+from django.db.models import Exists, OuterRef
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404
 
 from labeling.adjudication import Scope
-from labeling.models import Dataset, DatasetVersion, Queue, Signal, User
+from labeling.models import Conversation, Dataset, DatasetVersion, Item, KnownItem, Queue, Signal, User
 
 View = Callable[..., HttpResponseBase]
 
@@ -41,6 +42,16 @@ def person(request: HttpRequest) -> User:
 def queue_to_label(user: User, slug: str) -> Queue:
     """A queue of which `user` is a member; 404 for everybody else, whatever their role."""
     return get_object_or_404(Queue.objects.filter(memberships__user=user), slug=slug)
+
+
+def conversation_to_hear(user: User, external_id: str) -> Conversation:
+    """A conversation for reviewers and above, and for members of a queue that asks it, as an item or as a check."""
+    found = Conversation.objects.filter(external_id=external_id)
+    if not user.may("reviewer"):
+        item = Item.objects.filter(conversation=OuterRef("pk"), queue__memberships__user=user)
+        known = KnownItem.objects.filter(conversation=OuterRef("pk"), queue__memberships__user=user)
+        found = found.filter(Exists(item) | Exists(known))
+    return get_object_or_404(found)
 
 
 def queue_to_read(user: User, slug: str) -> Queue:

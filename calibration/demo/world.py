@@ -168,7 +168,8 @@ def dialogue(intent: str, sentiment: str, resolution: str, rng: np.random.Genera
 def as_voice(
     row: dict[str, Any], at: datetime, rng: np.random.Generator, *, errors: float = 0.06, provider: str = "demo-asr@1"
 ) -> None:
-    """What a telephone and a speech recogniser make of it: fillers, times, and word errors beside the reference."""
+    """What a telephone and a speech recogniser make of it: fillers, times, and word errors beside the reference; the sound
+    is made when somebody listens (`calibration.demo.speech`)."""
     reference: list[str] = []
     second = 0.0
     for turn in row["turns"]:
@@ -181,6 +182,7 @@ def as_voice(
         turn["text"] = _misheard(spoken, errors, rng)
         reference.append(spoken)
         second += length + float(rng.uniform(0.3, 1.4))
+    row["audio"] = f"/demo/calls/{row['id']}.wav"
     row["asr"] = {
         "reference": "\n".join(reference),
         "hypothesis": "\n".join(turn["text"] for turn in row["turns"]),
