@@ -40,7 +40,9 @@ class Said(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """What a queue is drawn for: the strategy and, where it needs them, classifier versions, flags, a pilot."""
+    """What a queue is drawn for: the strategy and, where it needs them, classifier versions, flags, a pilot.
+
+    `slices` stand for those of the flags, where others were chosen."""
 
     strategy: str = "uniform"
     by: tuple[str, ...] = ()
@@ -48,6 +50,7 @@ class Aim:
     pilot: DatasetVersion | None = None
     classifiers: tuple[str, ...] = ()
     flags: tuple[DriftFlag, ...] = ()
+    slices: tuple[Mapping[str, str], ...] = ()
 
 
 @transaction.atomic
@@ -108,7 +111,7 @@ def prepare(*, signals: Sequence[Signal], aim: Aim, frame: Frame) -> tuple[Frame
         return frame, lambda units: disagreement_plan(units, versions=pair)
     if aim.strategy == "drift":
         flags = aim.flags or open_flags(signals)
-        return since_flags(frame, flags), lambda units: drift_plan(units, flags=flags)
+        return since_flags(frame, flags), lambda units: drift_plan(units, flags=flags, slices=aim.slices)
     planner = sampling.plan_for(aim.strategy, allocation=aim.allocation, pilot=aim.pilot, by=aim.by)
     return frame, planner
 
@@ -126,7 +129,8 @@ def planner_of(queue: Queue) -> sampling.Planner:
     signals = [row.signal for row in queue.queue_signals.select_related("signal")]
     basis = queue.design.get("basis", {})
     flags = tuple(DriftFlag.objects.filter(id__in=basis.get("flags", [])).select_related("version__classifier"))
-    aim = Aim(strategy=queue.strategy, classifiers=tuple(basis.get("versions", [])), flags=flags)
+    chosen = tuple(basis.get("slices", []))
+    aim = Aim(strategy=queue.strategy, classifiers=tuple(basis.get("versions", [])), flags=flags, slices=chosen)
     return prepare(signals=signals, aim=aim, frame=Frame.from_dict(queue.design.get("frame", {})))[1]
 
 
@@ -259,19 +263,22 @@ def _sameness(signal: Signal, said: Mapping[str, Said]) -> Callable[[Said, Said]
     return lambda here, there: abs(float(here.value) - float(there.value)) <= near
 
 
-def drift_plan(units: Sequence[FrameUnit], *, flags: Sequence[DriftFlag]) -> sampling.Plan:
-    """Only the flagged slices, each its own stratum; within them by confidence where the version tells it."""
-    slices = _slices(units, flags)
-    inside = [unit for unit in units if unit.key in slices]
+def drift_plan(
+    units: Sequence[FrameUnit], *, flags: Sequence[DriftFlag], slices: Sequence[Mapping[str, str]] = ()
+) -> sampling.Plan:
+    """Only the flagged slices (or `slices`), each its own stratum; within them by confidence where the version tells it."""
+    within = _slices(units, slices or [flag.slice for flag in flags])
+    inside = [unit for unit in units if unit.key in within]
     if not inside:
-        raise Refused("empty_frame", "no unit of the frame lies in a flagged slice", field="frame")
+        word = "chosen" if slices else "flagged"
+        raise Refused("empty_frame", f"no unit of the frame lies in a {word} slice", field="frame")
     version = flags[0].version
-    basis = {"flags": [flag.id for flag in flags], "versions": [str(version)]}
+    basis = {"flags": [flag.id for flag in flags], "slices": list(slices), "versions": [str(version)]}
     said = answers(version, inside)
     if any(answer.confidence is not None for answer in said.values()):
         inside = [unit for unit in inside if unit.key in said]
-        return _confidence_plan(inside, said, within=slices, basis=basis, version=version)
-    members = tuple(design.Unit(unit.key, slices[unit.key]) for unit in inside)
+        return _confidence_plan(inside, said, within=within, basis=basis, version=version)
+    members = tuple(design.Unit(unit.key, within[unit.key]) for unit in inside)
     return sampling.Plan("stratified", members, allocation="equal", minimum=MINIMUM, basis=basis)
 
 
@@ -342,15 +349,15 @@ def _confidence_plan(
     )
 
 
-def _slices(units: Sequence[FrameUnit], flags: Sequence[DriftFlag]) -> dict[str, str]:
-    """Unit key → the flagged slice that it lies in (the first, where several hold it)."""
-    wanted = {name for flag in flags for name in flag.slice if name not in frames.COLUMNS}
+def _slices(units: Sequence[FrameUnit], parts: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Unit key → the slice that it lies in (the first, where several hold it)."""
+    wanted = {name for part in parts for name in part if name not in frames.COLUMNS}
     known = frames.attributes_of(units) if wanted else {}
     found = {}
     for unit in units:
         own = {**known.get(unit.conversation, {}), "channel": unit.channel, "cohort": unit.cohort}
-        for flag in flags:
-            if all(str(own.get(name, frames.UNKNOWN)) == str(value) for name, value in flag.slice.items()):
-                found[unit.key] = frames.JOIN.join(str(value) for value in flag.slice.values()) or "all"
+        for part in parts:
+            if all(str(own.get(name, frames.UNKNOWN)) == str(value) for name, value in part.items()):
+                found[unit.key] = frames.JOIN.join(str(value) for value in part.values()) or "all"
                 break
     return found

@@ -20,6 +20,11 @@ def key(part: Mapping[str, str]) -> str:
     return json.dumps(dict(sorted(part.items())), ensure_ascii=False, separators=(",", ":"))[:400] if part else ""
 
 
+def overlap(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Whether a conversation can lie in both."""
+    return all(other.get(name, value) == value for name, value in one.items())
+
+
 def largest(sizes: Mapping[Key, int], most: int) -> list[Key]:
     """The keys of the largest sizes, in order of the keys; of equal ones the first come first."""
     return sorted(sorted(sizes, key=lambda key: (-sizes[key], key))[:most])

@@ -79,6 +79,11 @@ class RecalibrateSerializer(serializers.Serializer[Any]):
     )
     size = serializers.IntegerField(min_value=1, max_value=100_000, default=recalibration.SIZE)
     members = serializers.ListField(child=serializers.CharField(), default=list)
+    slices = serializers.ListField(
+        child=serializers.JSONField(),
+        default=list,
+        help_text='for open: the slices to recalibrate, like {"channel": "voice"}; without any the flagged one',
+    )
     reason = serializers.CharField(required=False, allow_blank=True, default="")
     version = serializers.CharField(
         required=False, default="", help_text="for choose: classifier@version that stands instead of a map"
@@ -194,7 +199,8 @@ class Recalibrate(APIView):
         flag, by = flags.get(flag_id), who(request)
         if asked["step"] == "open":
             members = people_named(asked["members"])
-            recalibration.open_for(flag=flag, by=by, size=asked["size"], members=members)
+            slices = asked["slices"]
+            recalibration.open_for(flag=flag, by=by, size=asked["size"], members=members, slices=slices)
         else:
             recalibration.step(
                 flag=flag,

@@ -58,7 +58,7 @@ def consequences(flag: DriftFlag) -> list[DriftFlag]:
 
 def _explains(cause: DriftFlag, flag: DriftFlag) -> bool:
     """The same version or transcripts, slices that can overlap, and change points near each other, before it was mended."""
-    if cause.state == DriftFlag.State.DISMISSED or not _overlap(cause.slice, flag.slice):
+    if cause.state == DriftFlag.State.DISMISSED or not slices.overlap(cause.slice, flag.slice):
         return False
     mended = _mended(cause)
     if abs(_began(cause) - _began(flag)) > NEAR or (mended is not None and _began(flag) > mended):
@@ -66,10 +66,6 @@ def _explains(cause: DriftFlag, flag: DriftFlag) -> bool:
     if cause.kind == Kind.SILENT_CHANGE:
         return cause.version_id == flag.version_id
     return _heard(cause.version.model, flag.slice)
-
-
-def _overlap(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    return all(other.get(name, value) == value for name, value in one.items())
 
 
 def _heard(provider: str, part: Mapping[str, str]) -> bool:

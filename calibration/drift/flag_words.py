@@ -168,7 +168,7 @@ def steps(flag: DriftFlag, recalibration: Recalibration | None, progress: Any) -
     """The five steps with what each came to; `now` is the one that waits for somebody."""
     waiting = step_number(recalibration)
     told = ["", "", "", "", ""]
-    told[0] = slices.words(flag.slice)
+    told[0] = "; ".join(slices.words(part) for part in (recalibration.slices if recalibration else [flag.slice]))
     if recalibration is not None and progress is not None:
         told[1] = f"{progress.items} items, drawn where a label buys most; {progress.finished} labelled"
         if progress.items < LEAST_HELD_OUT:
@@ -183,7 +183,7 @@ def steps(flag: DriftFlag, recalibration: Recalibration | None, progress: Any) -
         told[4] = f"{recalibration.promoted} serves from now on"
     hopes = (
         "",
-        "drawn from the slice, since the change, not labelled yet",
+        "drawn from the slices, since the change, not labelled yet",
         f"the richest map that the labels carry, {LEAST_HELD_OUT} at least",
         f"on labels that the fit never saw, paired against {flag.version.version}",
         f"as a version of its own, with {flag.version.version} as its parent",
@@ -213,7 +213,17 @@ def _validated(document: dict[str, Any]) -> str:
     change = document.get("brier", {}).get("value")
     found += [f"Brier score {change:+.3f}".replace("-", "−")] if change is not None else []
     verdict = "better" if document["passed"] else "not shown to be better"
-    return f"{verdict}: {', '.join(found)} on {document['labels']} labels, {document['method']}"
+    told = f"{verdict}: {', '.join(found)} on {document['labels']} labels, {document['method']}"
+    parts = document.get("slices", [])
+    return told + (f"; {'; '.join(map(_slice_validated, parts))}" if len(parts) > 1 else "")
+
+
+def _slice_validated(part: dict[str, Any]) -> str:
+    old, new = part["old"].get("value"), part["new"].get("value")
+    if old is None or new is None:
+        return f"{slices.words(part['slice'])}: too few labels ({part['labels']})"
+    word = ", worse" if part["change"] == "worse" else ""
+    return f"{slices.words(part['slice'])} {old:.2f} → {new:.2f} on {part['labels']}{word}"
 
 
 def day(moment: date | datetime | None, *, beside: date | datetime | None = None) -> str:

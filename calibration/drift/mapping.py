@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calibration import classifiers, rollups
 from calibration.errors import EvidenceRefused
-from calibration.models import ClassifierVersion, DriftFlag, Prediction, Recalibration
+from calibration.models import ClassifierVersion, Prediction, Recalibration
 from calibration.stats.map_fits import LEAST_LABELS, Gold, Kind
 from calibration.stats.maps import CalibrationMap, Floats
 from calibration.stats.tables import PairedTable
@@ -28,6 +29,11 @@ class Data:
 
     gold: Gold
     told: bool
+    rows: tuple[GoldRow, ...]
+
+    def inside(self, part: Mapping[str, str]) -> NDArray[np.bool_]:
+        """Which of the units lie in a slice."""
+        return np.array([_lies_in(part, row.channel, row.cohort, row.attributes) for row in self.rows], dtype=bool)
 
 
 def read(*, dataset_version: DatasetVersion, version: ClassifierVersion) -> Data:
@@ -48,7 +54,8 @@ def read(*, dataset_version: DatasetVersion, version: ClassifierVersion) -> Data
     probabilities = np.array([one_row(scale, *answer) for _, answer in found])
     codes = np.array([scale.values.index(str(row.value)) for row, _ in found])
     weights = [1 / row.inclusion_probability for row, _ in found]
-    return Data(Gold.of(probabilities, codes, channels=[row.channel for row, _ in found], weights=weights), told)
+    drawn = tuple(row for row, _ in found)
+    return Data(Gold.of(probabilities, codes, channels=[row.channel for row in drawn], weights=weights), told, drawn)
 
 
 def kind_for(data: Data, *, folds: int) -> Kind:
@@ -74,7 +81,7 @@ def register(*, recalibration: Recalibration) -> ClassifierVersion:
         "prompt": parent.prompt,
         "code": parent.code,
         "parameters": parent.parameters
-        | {"calibration_map": recalibration.fit["map"], "calibration_slice": recalibration.flag.slice},
+        | {"calibration_map": recalibration.fit["map"], "calibration_slices": recalibration.slices},
         "note": f"{parent} recalibrated on {recalibration.dataset_version} for drift flag {recalibration.flag_id}",
         "parent": parent.version,
     }
@@ -82,12 +89,12 @@ def register(*, recalibration: Recalibration) -> ClassifierVersion:
     return classifiers.register(classifier=parent.classifier, version=name, content=content)[0]
 
 
-def store(*, promoted: ClassifierVersion, flag: DriftFlag, calibration: CalibrationMap) -> int:
-    """The parent's predictions in the flagged slice since the change, mapped, as the new version's own."""
-    scale = Scale.of(flag.version.classifier.signal)
+def store(*, promoted: ClassifierVersion, recalibration: Recalibration, calibration: CalibrationMap) -> int:
+    """The parent's predictions in the chosen slices since the change, mapped, as the new version's own."""
+    scale = Scale.of(recalibration.flag.version.classifier.signal)
     have = set(Prediction.objects.filter(version=promoted).values_list("conversation_id", "turn"))
     stored = 0
-    source = (row for row in _parents(flag) if (row.conversation_id, row.turn) not in have)
+    source = (row for row in _parents(recalibration) if (row.conversation_id, row.turn) not in have)
     while batch := list(islice(source, BATCH)):
         stored += _store_batch(promoted, batch, calibration, scale)
     return stored
@@ -109,19 +116,23 @@ def _answers(version: ClassifierVersion, conversations: Any) -> dict[tuple[int, 
     return {(conversation, turn): (str(value), told) for conversation, turn, value, told in rows}
 
 
-def _parents(flag: DriftFlag) -> Iterator[Prediction]:
-    """The parent's predictions of the slice, since the change; nothing before it was wrong."""
+def _parents(recalibration: Recalibration) -> Iterator[Prediction]:
+    """The parent's predictions of the slices, since the change; nothing before it was wrong."""
+    flag, parts = recalibration.flag, recalibration.slices
     rows = Prediction.objects.filter(version=flag.version, status=Prediction.Status.OK).select_related("conversation")
     for name in ("channel", "cohort"):
-        if name in flag.slice:
-            rows = rows.filter(**{f"conversation__{name}": flag.slice[name]})
-    by, wanted = tuple(flag.slice), tuple(flag.slice.values())
+        if all(name in part for part in parts):
+            rows = rows.filter(**{f"conversation__{name}__in": {part[name] for part in parts}})
     for row in rows.order_by("id").iterator(chunk_size=BATCH):
         spoken: Conversation = row.conversation
         moment = row.predicted_at or spoken.started_at
         later = flag.since is None or moment is None or moment.date() >= flag.since
-        if later and place(by, spoken.channel, spoken.cohort, spoken.attributes) == wanted:
+        if later and any(_lies_in(part, spoken.channel, spoken.cohort, spoken.attributes) for part in parts):
             yield row
+
+
+def _lies_in(part: Mapping[str, str], channel: str, cohort: str, attributes: Mapping[str, Any]) -> bool:
+    return place(tuple(part), channel, cohort, attributes) == tuple(part.values())
 
 
 def _store_batch(

@@ -19,13 +19,15 @@ from django.db.models import Exists, Max, OuterRef
 
 from calibration import sampling, scoring
 from calibration.classifiers import version_named
-from calibration.drift import canaries, flags, mapping
+from calibration.drift import canaries, choosing, flags, mapping
 from calibration.errors import EvidenceRefused
 from calibration.evidence import comparing
 from calibration.models import ClassifierVersion, DriftFlag, Prediction, PredictionRollup, Recalibration
 from calibration.sampling import Aim
+from calibration.slices import words as part_words
 from calibration.stats import map_fits, maps, paired
 from calibration.stats.map_fits import LEAST_HELD_OUT, LEAST_LABELS, Kind
+from calibration.stats.tables import PairedTable
 from labeling import gold, queues
 from labeling import sampling as drawing
 from labeling.background import later
@@ -52,8 +54,11 @@ def of(flag: DriftFlag) -> Recalibration | None:
 
 
 @transaction.atomic
-def open_for(*, flag: DriftFlag, by: User | None, size: int = SIZE, members: Sequence[User] = ()) -> Recalibration:
-    """Draw a top-up queue from the flagged slice, since the change and not labelled yet; again: the one that is there."""
+def open_for(
+    *, flag: DriftFlag, by: User | None, size: int = SIZE, members: Sequence[User] = (), slices: Sequence[Any] = ()
+) -> Recalibration:
+    """Draw a top-up queue from the flagged slice, or from `slices` (see `choosing`), since the change and not labelled yet;
+    again: the one that is there."""
     found = of(flag)
     if found is not None:
         return found
@@ -67,8 +72,10 @@ def open_for(*, flag: DriftFlag, by: User | None, size: int = SIZE, members: Seq
         action="recalibrating",
         by=by,
     )
-    queue = _draw(flag, by=by, size=size, members=members or sampling.labellers(flag.version.classifier.signal, by))
-    return Recalibration.objects.create(flag=flag, queue=queue, slices=[flag.slice], opened_by=by)
+    parts = choosing.chosen(flag, slices)
+    members = members or sampling.labellers(flag.version.classifier.signal, by)
+    queue = _draw(flag, parts, by=by, size=size, members=members)
+    return Recalibration.objects.create(flag=flag, queue=queue, slices=parts, opened_by=by)
 
 
 @transaction.atomic
@@ -132,6 +139,13 @@ def validate(*, recalibration: Recalibration, by: User | None) -> Recalibration:
     table = mapping.joint(scale, data.gold, crossed.probabilities)
     held = paired.non_inferiority("kappa", table, MARGIN, scale=scale.kind)
     gained = paired.accuracy_difference(table)
+    parts = [
+        _slice_row(
+            part, "kappa", **_kappas(scale, mapping.joint(scale, data.gold.take(here), crossed.probabilities[here]))
+        )
+        for part, here in ((part, data.inside(part)) for part in row.slices)
+        if here.any()
+    ]
     document = {
         "method": f"cross-fitted, {FOLDS} folds",
         "labels": len(data.gold),
@@ -142,7 +156,8 @@ def validate(*, recalibration: Recalibration, by: User | None) -> Recalibration:
         "difference": held.difference.as_dict(),
         "accuracy_difference": gained.as_dict(),
         "margin": MARGIN,
-        "passed": map_fits.improves(crossed.brier_change) and held.passed,
+        "slices": parts,
+        "passed": map_fits.improves(crossed.brier_change) and held.passed and _harms_none(parts),
     }
     word = "holds" if document["passed"] else "does not hold"
     return _to(row, State.VALIDATED, by=by, note=f"the map {word} on labels it has not seen", validation=document)
@@ -163,7 +178,7 @@ def promote(*, recalibration: Recalibration, by: User | None) -> Recalibration:
         note, how = f"{promoted} takes over", f"{promoted} takes over"
     else:
         promoted = mapping.register(recalibration=row)
-        stored = mapping.store(promoted=promoted, flag=row.flag, calibration=maps.from_dict(row.fit["map"]))
+        stored = mapping.store(promoted=promoted, recalibration=row, calibration=maps.from_dict(row.fit["map"]))
         border = PredictionRollup.objects.filter(version=promoted).aggregate(day=Max("day"))["day"]
         note, how = f"{promoted}, {stored:,} predictions", f"recalibrated as {promoted}"
     row = _to(row, State.PROMOTED, by=by, note=note, promoted=promoted, mapped_until=border)
@@ -227,6 +242,11 @@ def document(row: Recalibration) -> dict[str, Any]:
     }
 
 
+def words(parts: Sequence[dict[str, str]]) -> str:
+    """The slices of a recalibration, for people."""
+    return "; ".join(part_words(part) for part in parts)
+
+
 def others(flag: DriftFlag) -> list[ClassifierVersion]:
     """The versions that could stand instead of the flagged one, the newest first."""
     versions = ClassifierVersion.objects.filter(classifier=flag.version.classifier).exclude(id=flag.version_id)
@@ -261,8 +281,13 @@ def _validate_version(row: Recalibration, frozen: DatasetVersion, *, by: User | 
     if answered < LEAST_HELD_OUT:
         why = f"{chosen} has scored {answered} of the {labels} labelled units: run it on them, or load its predictions"
         raise EvidenceRefused("too_few_predictions", why)
-    compared = comparing.compare(dataset_version=frozen, a=row.flag.version, b=chosen)
+    compared = comparing.compare(dataset_version=frozen, a=row.flag.version, b=chosen, by=_dimensions(row.slices))
     name, whole = compared["statistic"], compared["rows"][0]
+    parts = [
+        _slice_row(found["slice"], name, labels=found["n"], **found[name])
+        for found in compared["rows"]
+        if found["slice"] in row.slices
+    ]
     found = whole[name]
     gained = found["difference"]
     document = {
@@ -272,16 +297,40 @@ def _validate_version(row: Recalibration, frozen: DatasetVersion, *, by: User | 
         "old": found["a"],
         "new": found["b"],
         "difference": gained,
-        "passed": comparing.improvement(name, gained) == "better",
+        "slices": parts,
+        "passed": comparing.improvement(name, gained) == "better" and _harms_none(parts),
     }
     word = "is better" if document["passed"] else "is not shown to be better"
     return _to(row, State.VALIDATED, by=by, note=f"{chosen} {word}", validation=document)
 
 
-def _draw(flag: DriftFlag, *, by: User | None, size: int, members: Sequence[User]) -> Queue:
-    """A queue of the slice's conversations since the change that nobody has labelled yet."""
+def _slice_row(part: dict[str, str], statistic: str, *, labels: int, a: Any, b: Any, difference: Any) -> dict[str, Any]:
+    """Old and new of one of the chosen slices, and whether the new is better or worse there."""
+    word = comparing.improvement(statistic, difference)
+    return {"slice": part, "labels": labels, "old": a, "new": b, "difference": difference, "change": word}
+
+
+def _kappas(scale: Scale, table: PairedTable) -> dict[str, Any]:
+    found = paired.non_inferiority("kappa", table, MARGIN, scale=scale.kind)
+    return {"labels": table.total} | {side: getattr(found, side).as_dict() for side in ("a", "b", "difference")}
+
+
+def _harms_none(parts: Sequence[dict[str, Any]]) -> bool:
+    """No slice is shown to be worse: one must not pay for the others."""
+    return all(part["change"] != "worse" for part in parts)
+
+
+def _dimensions(parts: Sequence[dict[str, str]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for part in parts for name in part))
+
+
+def _draw(
+    flag: DriftFlag, parts: Sequence[dict[str, str]], *, by: User | None, size: int, members: Sequence[User]
+) -> Queue:
+    """A queue of the slices' conversations since the change that nobody has labelled yet."""
     signal = flag.version.classifier.signal
-    aim = Aim(strategy="drift", by=tuple(flag.slice), flags=(flag,))
+    names = _dimensions(parts)
+    aim = Aim(strategy="drift", by=names, flags=(flag,), slices=tuple(parts))
     since = Frame(since=flag.since)
     # Conversations whose time nobody told cannot be narrowed by it.
     since = since if since.conversations().exists() else Frame()
@@ -289,14 +338,14 @@ def _draw(flag: DriftFlag, *, by: User | None, size: int, members: Sequence[User
     return drawing.draw_queue(
         slug=f"recalibration-{flag.id}",
         title=f"Top-up for {flag.version}"[:200],
-        description=f"Drawn for drift flag {flag.id}: {', '.join(map(str, flag.slice.values())) or 'all conversations'}.",
+        description=f"Drawn for drift flag {flag.id}: {words(parts)}.",
         signals=[signal],
         size=size,
         strategy="drift",
         planner=sampling.unlabelled(
-            signal, planner, "every conversation of the slice since the change is labelled already"
+            signal, planner, f"every conversation of {words(parts)} since the change is labelled already"
         ),
-        by=tuple(flag.slice),
+        by=names,
         seed=flag.id,
         members=members,
         frame=frame,

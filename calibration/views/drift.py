@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from calibration import slices
-from calibration.drift import causes, flag_words, flags, monitoring, recalibration
+from calibration.drift import causes, choosing, flag_words, flags, monitoring, recalibration
 from calibration.models import DriftFlag, Monitor
 from calibration.moves.periods import Days
 from labeling import queues as queue_verbs
@@ -115,7 +115,10 @@ def _assign(flag: DriftFlag, request: HttpRequest) -> str:
 
 
 def _recalibrate(flag: DriftFlag, request: HttpRequest) -> str:
-    row = recalibration.open_for(flag=flag, by=person(request))
+    asked = choosing.read(request.POST.getlist("slice"))
+    if not asked and "choosing" in request.POST:
+        raise Refused("no_slice", "choose at least one slice", field="slice")
+    row = recalibration.open_for(flag=flag, by=person(request), slices=asked)
     return f"The top-up queue {row.queue.slug if row.queue else ''} is drawn."
 
 
@@ -150,7 +153,7 @@ CHANGES: dict[str, Callable[[DriftFlag, HttpRequest], str]] = {
     "resolve": _resolve,
     "assign": _assign,
     "recalibrate": _recalibrate,
-    **{name: _step(name) for name in ("fit", "validate", "promote", "abandon")},
+    **{name: _step(name) for name in ("fit", "choose", "validate", "promote", "abandon")},
 }
 
 
@@ -167,6 +170,7 @@ def _flag_context(flag: DriftFlag) -> dict[str, Any]:
         "steps": flag_words.steps(flag, row, progress),
         "progress": progress,
         "people": people,
+        "offers": [] if row or flag.state not in DriftFlag.ACTIVE else choosing.offered(flag),
         "others": recalibration.others(flag) if row and row.state == row.State.LABELLING else [],
         "seen": flag_words.seen(flag.evidence),
         "causes": causes.of(flag),

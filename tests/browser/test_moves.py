@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +15,9 @@ from playwright.sync_api import Browser, Page
 from calibration.drift import monitoring, recalibration
 from calibration.evidence import gates
 from calibration.models import DriftFlag, GateRun
-from tests.calibration.worlds import NOW, make_engineer, make_world
+from labeling.models import Conversation, Label, User
+from tests.calibration.worlds import NOW, START, VALUES, make_engineer, make_world
+from tests.make import make_weeks
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -92,3 +97,59 @@ def test_a_recalibration_shows_its_steps(address: str, page: Page) -> None:
     page.goto(f"{address}/drift/{flag.id}/")
     assert page.locator(".steps li").count() == 5
     assert recalibration.of(flag) is None
+
+
+def test_slices_are_chosen_and_a_recalibration_goes_to_its_end(address: str, page: Page) -> None:
+    """By keyboard: another slice, labels, fit, validation, promotion; each step without findings at both widths."""
+    flag, ann = DriftFlag.objects.get(kind="agreement"), User.objects.get(username="ann")
+    rng, wrong = random.Random(3), {"negative": "neutral", "neutral": "positive", "positive": "positive"}
+    truths = [VALUES[number % 3] for number in range(300)]
+    rows = [
+        (START + timedelta(weeks=6, hours=at), "voice", ("trial", "enterprise")[at % 2], None, wrong[truth] if rng.random() < 0.85 else truth)
+        for at, truth in enumerate(truths)
+    ]  # fmt: skip
+    make_weeks(flag.version, rows, ann)
+    fresh = Conversation.objects.filter(labels__isnull=True).order_by("id").values_list("id", flat=True)
+    truth_of = dict(zip(fresh, truths, strict=True))
+
+    page.goto(f"{address}/drift/{flag.id}/")
+    page.focus("summary:has-text('Choose others')")
+    page.keyboard.press("Enter")
+    for name in ("voice, trial", "voice"):
+        page.locator(".choices label").filter(has_text=re.compile(rf"^\s*{name} \d")).locator("input").focus()
+        page.keyboard.press("Space")
+    clean(page)
+    page.focus("button:has-text('Recalibrate these')")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".steps .now:has-text('Top-up queue')")
+    assert page.inner_text(".steps li:first-child").split() == ["Slices", "(done)", "voice"]
+    clean(page)
+    row = recalibration.of(flag)
+    assert row is not None and row.queue is not None and row.slices == [{"channel": "voice"}]
+    row.queue.slots.update(state="done", annotator=ann)
+    Label.objects.bulk_create(
+        Label(
+            conversation_id=item.conversation_id, signal=flag.version.classifier.signal, annotator=ann, item=item,
+            labeled_at=NOW, value=truth_of[item.conversation_id],
+        )
+        for item in row.queue.items.all()
+    )  # fmt: skip
+    page.reload()
+    for button, step in (("Freeze and fit", "Validate"), ("Compare", "Promote")):
+        page.focus(f"button:has-text('{button}')")
+        page.keyboard.press("Enter")
+        page.wait_for_selector(f".steps .now:has-text('{step}')")
+        clean(page)
+    page.focus("button:has-text('Promote')")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=This flag is resolved.")
+    clean(page)
+    assert page.is_visible(f"text=judge@v1-r{flag.id} serves from now on")
+
+
+def clean(page: Page) -> None:
+    for width in (390, 1440):
+        page.set_viewport_size({"width": width, "height": 900})
+        found = Axe().run(page)["violations"]
+        assert not [(v["id"], v["nodes"][0]["target"]) for v in found], width
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, width

@@ -305,3 +305,120 @@ def test_another_version_by_page_and_api(client: Client, flag: DriftFlag) -> Non
     assert "no map: judge@v0 stands instead, on 240 labels" in page and "better: kappa" in page
     client.post(change, {"action": "promote"})
     assert "judge@v0 serves from now on" in client.get(f"/drift/{flag.id}/").content.decode()
+
+
+SISTER = {"channel": "voice", "cohort": "enterprise"}
+FLAGGED = dict(zip(("channel", "cohort"), DRIFTED, strict=True))
+
+
+def add_sister(flag: DriftFlag, *, drifted: bool, count: int = 400) -> None:
+    """As many unlabelled conversations of another cohort of the same channel, which drifted the same way or not at all."""
+    rng, rows = random.Random(12), []
+    for number in range(count):
+        truth = VALUES[(400 + number) % 3]
+        said = {"negative": "neutral", "neutral": "positive", "positive": "positive"}[truth]
+        said = said if drifted and rng.random() < 0.85 else truth
+        rows.append((START + timedelta(weeks=5, hours=number), *SISTER.values(), None, said))
+    make_weeks(flag.version, rows, User.objects.get(username="ann"))
+
+
+def test_other_slices_are_drawn_mapped_and_validated(flag: DriftFlag) -> None:
+    add_sister(flag, drifted=True)
+    row = recalibration.open_for(flag=flag, by=None, slices=[SISTER, FLAGGED], size=400)
+    assert row.queue is not None and row.slices == [SISTER, FLAGGED]
+    homes = Conversation.objects.filter(items__queue=row.queue)
+    assert {(home.channel, home.cohort) for home in homes} == {DRIFTED, tuple(SISTER.values())}
+    label_all(row.queue)
+    row = recalibration.fit(recalibration=row, by=None, now=NOW)
+    row = recalibration.validate(recalibration=row, by=None)
+    assert row.validation["passed"]
+    parts = {part["slice"]["cohort"]: part for part in row.validation["slices"]}
+    assert sum(part["labels"] for part in parts.values()) == row.validation["labels"] == 400
+    assert {name: part["change"] for name, part in parts.items()} == {"trial": "better", "enterprise": "better"}
+    row = recalibration.promote(recalibration=row, by=None)
+    assert row.promoted is not None and row.promoted.parameters["calibration_slices"] == [SISTER, FLAGGED]
+    mapped = Prediction.objects.filter(version=row.promoted)
+    assert set(mapped.values_list("conversation__channel", "conversation__cohort").distinct()) == {
+        DRIFTED, tuple(SISTER.values())
+    }  # fmt: skip
+    since = datetime.combine(flag.since, time(), UTC) if flag.since else START
+    of_parent = Prediction.objects.filter(version=flag.version, conversation__channel="voice")
+    assert mapped.count() == of_parent.filter(conversation__started_at__gte=since).count()
+
+
+def test_a_slice_does_not_pay_for_another(flag: DriftFlag) -> None:
+    """The version is right about the other slice: the map that mends the flagged one spoils it, and is not promoted."""
+    add_sister(flag, drifted=False, count=150)
+    row = recalibration.open_for(flag=flag, by=None, slices=[SISTER, FLAGGED], size=550)
+    assert row.queue is not None
+    label_all(row.queue)
+    row = recalibration.fit(recalibration=row, by=None, now=NOW)
+    row = recalibration.validate(recalibration=row, by=None)
+    parts = {part["slice"]["cohort"]: part["change"] for part in row.validation["slices"]}
+    assert parts == {"trial": "better", "enterprise": "worse"} and not row.validation["passed"]
+    with pytest.raises(EvidenceRefused, match="not shown to be better"):
+        recalibration.promote(recalibration=row, by=None)
+
+
+def test_another_version_is_validated_in_each_slice(flag: DriftFlag) -> None:
+    other = other_version(flag, right=0.9)
+    row = recalibration.open_for(flag=flag, by=None, slices=[FLAGGED])
+    assert row.queue is not None
+    label_all(row.queue)
+    row = recalibration.choose(recalibration=row, version=other, by=None, now=NOW)
+    row = recalibration.validate(recalibration=row, by=None)
+    assert [(part["slice"], part["labels"], part["change"]) for part in row.validation["slices"]] == [
+        (FLAGGED, 240, "better")
+    ]
+
+
+def test_slices_inside_others_are_not_kept(flag: DriftFlag) -> None:
+    row = recalibration.open_for(flag=flag, by=None, slices=[FLAGGED, {"channel": "voice"}, {"channel": "voice"}])
+    assert row.slices == [{"channel": "voice"}]
+
+
+@pytest.mark.parametrize(
+    ("slices", "field", "why"),
+    [
+        (["voice"], "slices.0", "is a value for channel"),
+        ([FLAGGED, {"channel": 3}], "slices.1", "is a value for channel"),
+        ([{"channel": "telegraph"}], "slices.0", "has scored nothing of 'telegraph'"),
+        ([{"plan": "gold"}], "slices.0", "has scored nothing of 'gold'"),
+        ([{"channel": "chat"}], "slices", "none of them holds anything of the flagged slice, voice, trial"),
+    ],
+)
+def test_slices_that_cannot_be_recalibrated(flag: DriftFlag, slices: list[Any], field: str, why: str) -> None:
+    with pytest.raises(Refused, match=why) as refused:
+        recalibration.open_for(flag=flag, by=None, slices=slices)
+    assert refused.value.field == field
+    assert recalibration.of(flag) is None and flags.get(flag.id).state == "open"
+
+
+def test_choosing_slices_by_page_and_api(client: Client, flag: DriftFlag) -> None:
+    add_sister(flag, drifted=True)
+    change, api = f"/drift/{flag.id}/change/", f"/api/v1/drift/{flag.id}/recalibrate/"
+    body = {"step": "open", "slices": [{"channel": "voice"}]}
+    assert client.post(api, body, "application/json").status_code == 401
+    client.force_login(make_user("otto"))
+    assert client.post(api, body, "application/json").status_code == 403
+    client.force_login(make_engineer())
+    page = client.get(f"/drift/{flag.id}/").content.decode()
+    assert "Choose others" in page and "all conversations" in page
+    wrong = client.post(api, {"slices": [{"channel": "telegraph"}]}, "application/json")
+    assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, "slices.0")
+    assert client.post(change, {"action": "recalibrate", "choosing": "1"}).status_code == 422
+    assert client.post(change, {"action": "recalibrate", "choosing": "1", "slice": "voice"}).status_code == 422
+    chosen = ['{"channel": "voice", "cohort": "trial"}', '{"channel": "voice", "cohort": "enterprise"}']
+    assert client.post(change, {"action": "recalibrate", "choosing": "1", "slice": chosen}).status_code == 302
+    told = client.get(f"/api/v1/drift/{flag.id}/").json()["recalibration"]
+    assert told["slices"] == [FLAGGED, SISTER]
+    assert "voice, trial; voice, enterprise" in client.get(f"/drift/{flag.id}/").content.decode()
+
+
+def test_another_version_is_chosen_with_the_button(client: Client, flag: DriftFlag) -> None:
+    other_version(flag, right=0.9)
+    labelled(flag)
+    client.force_login(make_engineer())
+    assert client.post(f"/drift/{flag.id}/change/", {"action": "choose", "version": "judge@v0"}).status_code == 302
+    row = recalibration.of(flag)
+    assert row is not None and row.state == "fitted" and row.fit["version"] == "judge@v0"
