@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 
 from labeling import privacy, questions
 from labeling.errors import Conflict, Refused
@@ -43,11 +43,14 @@ def mix_of(queue: Queue, annotator: User) -> Mix:
 
 
 def serve(*, annotator: User, queue_id: int, mix: Mix, act: int, now: datetime, until: datetime) -> int | None:
-    """The check that is due at this act of the person, as a new leased slot's id; None when none is due, or none is there
-    to be asked: then the person gets an item of the queue."""
+    """The check that is due at this act of the person, as a leased slot's id, first one that they gave back; None when none
+    is due, or none is there to be asked: then the person gets an item of the queue."""
     kind = mix.due(act)
     if kind is None:
         return None
+    again = take_again(annotator=annotator, queue_id=queue_id, until=until)
+    if again is not None:
+        return again
     candidates = _known(annotator, queue_id) if kind == KNOWN else _repeats(annotator, queue_id, now)
     if not candidates:
         return None
@@ -61,6 +64,18 @@ def serve(*, annotator: User, queue_id: int, mix: Mix, act: int, now: datetime, 
     except IntegrityError:  # the same person asked twice at once
         return None
     return slot.id
+
+
+def take_again(*, annotator: User, queue_id: int, until: datetime) -> int | None:
+    """Lease a check that the person gave back: a repeat only while its item is answered by them."""
+    answered = Label.objects.filter(item=OuterRef("asks_again"), annotator=annotator, superseded_at__isnull=True)
+    waiting = Slot.objects.filter(
+        Q(known_item__isnull=False) | Exists(answered), queue=queue_id, annotator=annotator, state=Slot.State.WAITING
+    )
+    slot_id = waiting.order_by("id").values_list("id", flat=True).first()
+    if slot_id is not None:
+        Slot.objects.filter(id=slot_id).update(state=Slot.State.LEASED, leased_until=until)
+    return slot_id
 
 
 def _repeats(annotator: User, queue_id: int, now: datetime) -> list[int]:
@@ -279,7 +294,8 @@ def explain(*, known_item: KnownItem, text: str, by: User) -> None:
 
 
 def close_of(slot: Slot, annotator: User, **done: Any) -> None:
-    """Turn the person's leased check into a closed one; Conflict when it is closed already. A lease that ran out counts:
-    nobody else can have taken it."""
-    if not Slot.objects.filter(id=slot.id, annotator=annotator, state=Slot.State.LEASED).update(**done):
+    """Turn the person's check into a closed one; Conflict when it is closed already. One that ran out or was given back
+    counts: nobody else can have taken it."""
+    still_open = Slot.objects.filter(id=slot.id, annotator=annotator, state__in=[Slot.State.LEASED, Slot.State.WAITING])
+    if not still_open.update(**done):
         raise Conflict("already_answered", "you have answered or skipped this item already")

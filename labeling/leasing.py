@@ -43,7 +43,7 @@ SELECT m.lane, q.id, q.state, q.overlap, q.lease_seconds, q.shows_cohort,
   (SELECT count(*) FROM
      (SELECT 1 FROM labeling_slot s WHERE s.queue_id = q.id AND s.state = 'free' LIMIT {counted}) AS open),
   CASE WHEN q.repeat_share + q.gold_share > 0 THEN (SELECT count(*) FROM labeling_slot s
-     WHERE s.queue_id = q.id AND s.annotator_id = m.user_id AND s.item_id IS NULL) ELSE 0 END,
+     WHERE s.queue_id = q.id AND s.annotator_id = m.user_id AND s.item_id IS NULL AND s.state <> 'waiting') ELSE 0 END,
   q.repeat_share, q.gold_share, q.practice_size > 0 AND m.practiced_at IS NULL
 FROM labeling_queuemember m JOIN labeling_queue q ON q.id = m.queue_id
 WHERE m.user_id = %s AND q.{column} = %s
@@ -200,7 +200,7 @@ def lease_at(standing: Place, *, now: datetime) -> Lease | None:
 
 
 def _take(standing: Place, *, now: datetime, until: datetime) -> int | None:
-    """The check that is due, or the first slot that can be had."""
+    """The check that is due, or the first slot that can be had, or, at the end, a check that was given back."""
     if standing.mix.share and standing.items_left:
         with one_at_a_time(standing.annotator, standing.queue_id):
             if _holds_enough(standing).exists():
@@ -215,7 +215,13 @@ def _take(standing: Place, *, now: datetime, until: datetime) -> int | None:
             )
         if check is not None:
             return check
-    return next((one for one in _candidates(standing, now=now) if _claim(one, standing, now=now, until=until)), None)
+    claimed = next((one for one in _candidates(standing, now=now) if _claim(one, standing, now=now, until=until)), None)
+    if claimed is not None or not standing.mix.share:
+        return claimed
+    with one_at_a_time(standing.annotator, standing.queue_id):
+        if _holds_enough(standing).exists():
+            raise _HandsFull
+        return checks.take_again(annotator=standing.annotator, queue_id=standing.queue_id, until=until)
 
 
 class _HandsFull(Exception):
@@ -303,20 +309,22 @@ def release(*, annotator: User, slot_id: int, now: datetime) -> bool:
     """Give back a slot that was not used: a prefetched item whose reader has left. Answers whether it was still held."""
     slot = slot_of(annotator, slot_id)
     held = Slot.objects.filter(id=slot.id, annotator=annotator, state=Slot.State.LEASED)
-    if slot.is_check:  # it is nobody else's: it comes back with the person
-        return held.update(leased_until=now) == 1
+    if slot.is_check:
+        return held.update(state=Slot.State.WAITING, leased_until=None) == 1
     return held.update(state=Slot.State.FREE, annotator=None, leased_until=None) == 1
 
 
 def give_back_surplus(*, annotator: User, queue: Queue, kept: int, holding: Sequence[int] = ()) -> None:
     """Free what a person holds beyond MOST_HELD now that the slot `kept` has come to them again. What `holding` names first
-    stays, then what they would be given first. A check stays as well: it is nobody else's."""
+    stays, then what they would be given first. A check is nobody else's: it waits until it is due again."""
     held = Slot.objects.filter(queue=queue, annotator=annotator, state=Slot.State.LEASED).exclude(id=kept)
     rows = list(held.order_by("position", "id").values_list("id", "item_id"))
     wish = {slot_id: place for place, slot_id in enumerate(reversed(holding), start=1)}
-    rows.sort(key=lambda row: (row[1] is not None, -wish.get(row[0], 0)))
-    surplus = [slot_id for slot_id, item in rows[MOST_HELD - 1 :] if item is not None]
-    held.filter(id__in=surplus).update(state=Slot.State.FREE, annotator=None, leased_until=None)
+    rows.sort(key=lambda row: -wish.get(row[0], 0))
+    surplus = rows[MOST_HELD - 1 :]
+    items, their_checks = ([one for one, item in surplus if (item is None) == check] for check in (False, True))
+    held.filter(id__in=items).update(state=Slot.State.FREE, annotator=None, leased_until=None)
+    held.filter(id__in=their_checks).update(state=Slot.State.WAITING, leased_until=None)
 
 
 def slot_of(annotator: User, slot_id: int) -> Slot:

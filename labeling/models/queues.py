@@ -151,7 +151,8 @@ class Slot(models.Model):
     """Room for one answer. A lease is a conditional UPDATE on a free or expired slot; nothing else counts.
 
     Most slots are of an `item`, and whoever comes takes them. A hidden repeat (`asks_again`) and a gold check
-    (`known_item`) have slots of their own, which belong to one person from the start and are never free.
+    (`known_item`) have slots of their own, which belong to one person from the start and are never free: one that was given
+    back is *waiting* until it is due again.
     `queue` and `position` repeat the item's, so that the next free slot is one step in one index.
     """
 
@@ -160,6 +161,7 @@ class Slot(models.Model):
         LEASED = "leased"
         DONE = "done"
         SKIPPED = "skipped"
+        WAITING = "waiting"
 
     id = models.BigIntegerField(primary_key=True, default=random_id, editable=False)
     item = models.ForeignKey(Item, on_delete=models.CASCADE, null=True, blank=True, related_name="slots")
@@ -197,6 +199,7 @@ class Slot(models.Model):
                     | Q(state="leased", annotator__isnull=False, leased_until__isnull=False)
                     | Q(state="done", annotator__isnull=False)
                     | Q(state="skipped", annotator__isnull=False)
+                    | Q(state="waiting", annotator__isnull=False, leased_until__isnull=True, item__isnull=True)
                 ),
                 name="slot_state_is_whole",
             ),

@@ -228,8 +228,53 @@ def test_a_check_that_is_asked_for_twice_is_the_same(ann: User) -> None:
     ahead = leasing.lease(annotator=ann, queue=queue, now=NOW, holding=[slot.id])
     assert ahead is not None and ahead.id != slot.id
     assert leasing.release(annotator=ann, slot_id=slot.id, now=NOW)
-    back = leasing.lease(annotator=ann, queue=queue, now=NOW + timedelta(days=1), holding=[ahead.id])
-    assert back is not None and back.id == slot.id
+    assert not leasing.release(annotator=ann, slot_id=slot.id, now=NOW)
+    assert [one.id for one in work(ann, queue)].count(slot.id) == 1  # it comes back where one is due
+
+
+def test_a_check_that_was_prefetched_and_given_back_is_the_next_again(ann: User) -> None:
+    queue = make_queue(items=40, members=[ann], gold_share=0.5)
+    make_known(queue, ["positive"] * 20)
+    while True:
+        on_screen = leasing.lease(annotator=ann, queue=queue, now=NOW)
+        assert on_screen is not None
+        ahead = leasing.lease(annotator=ann, queue=queue, now=NOW, holding=[on_screen.id])
+        assert ahead is not None
+        if ahead.is_check:
+            break
+        work(ann, queue, most=1)
+    left = leasing.place(annotator=ann, queue=queue).left
+    leasing.release(annotator=ann, slot_id=ahead.id, now=NOW)
+    assert leasing.place(annotator=ann, queue=queue).left == left
+    back = leasing.lease(annotator=ann, queue=queue, now=NOW, holding=[on_screen.id])
+    assert back is not None and back.id == ahead.id
+    assert leasing.place(annotator=ann, queue=queue).left == left
+
+
+@pytest.mark.parametrize("kind", ["repeat", "gold"])
+def test_who_takes_checks_back_holds_two_and_meets_each_again_once(ann: User, kind: str) -> None:
+    """However many of the acts that are undone were checks; the count of what is left goes up by one with each."""
+    shares = {"repeat_share": 0.5, "repeat_after_items": 0} if kind == "repeat" else {"gold_share": 0.5}
+    queue = make_queue(items=20, members=[ann], **shares)
+    if kind == "gold":
+        make_known(queue, ["positive"] * 15)
+    before = [one.id for one in work(ann, queue, most=14)]
+    on_screen = leasing.lease(annotator=ann, queue=queue, now=timezone.now())
+    assert on_screen is not None
+    ahead = leasing.lease(annotator=ann, queue=queue, now=timezone.now(), holding=[on_screen.id])
+    assert ahead is not None
+    holding, left = [on_screen.id, ahead.id], leasing.place(annotator=ann, queue=queue).left
+    for number, taken in enumerate(reversed(before[4:]), start=1):
+        back = labels.undo(annotator=ann, queue=queue, now=timezone.now(), holding=holding)
+        assert back is not None and back.slot.id == taken
+        held = set(queue.slots.filter(annotator=ann, state="leased").values_list("id", flat=True))
+        assert held == {taken, holding[0]}
+        assert leasing.place(annotator=ann, queue=queue).left == left + number
+        holding = [taken, holding[0]]
+    assert queue.slots.filter(state="waiting").count() > leasing.MOST_HELD
+    after = [one.id for one in work(ann, queue)]
+    assert set(before[4:]) <= set(after) and len(after) == len(set(after))
+    assert not queue.slots.filter(state__in=["waiting", "leased", "free"]).exists()
 
 
 def test_a_check_is_nobody_elses_even_when_its_lease_has_run_out(ann: User) -> None:
@@ -254,15 +299,18 @@ def test_a_check_is_nobody_elses_even_when_its_lease_has_run_out(ann: User) -> N
     assert outcome.created and not outcome.submission.late
 
 
-def test_a_check_stays_in_hand_when_an_item_is_taken_back(ann: User) -> None:
+def test_what_the_client_names_first_stays_be_it_a_check_or_not(ann: User) -> None:
     queue = make_queue(items=40, members=[ann], repeat_share=0.4, repeat_after_items=0)
     check = check_in_hand(ann, queue)
     ahead = leasing.lease(annotator=ann, queue=queue, now=NOW, holding=[check.id])
     assert ahead is not None
-    back = labels.undo(annotator=ann, queue=queue, now=NOW, holding=[ahead.id])
+    back = labels.undo(annotator=ann, queue=queue, now=NOW, holding=[ahead.id, check.id])
     assert back is not None
-    held = queue.slots.filter(state="leased", annotator=ann)
-    assert set(held.values_list("id", flat=True)) == {back.slot.id, check.id}
+    held = set(queue.slots.filter(state="leased", annotator=ann).values_list("id", flat=True))
+    assert ahead.id in held and len(held) == 2
+    assert Slot.objects.get(id=check.id).state == "waiting"
+    answer = [{"signal": queue.queue_signals.get().signal.slug, "value": "positive"}]  # another tab still shows it
+    assert labels.submit(annotator=ann, slot_id=check.id, answers=answer, key="tab", now=NOW).created
 
 
 def test_a_check_can_be_undone_skipped_and_answered_once(ann: User) -> None:
