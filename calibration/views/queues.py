@@ -134,7 +134,7 @@ def _mix_of(queue: Queue) -> dict[str, Any]:
     shares = {"repeat": queue.repeat_share, "gold": queue.gold_share, "pass": queue.practice_pass}
     return {
         "golds": list(golds.select_related("dataset").order_by("dataset__slug", "-number")[:40]),
-        "mix": {name: 100 * share for name, share in shares.items()} | {"known": queue.known_items.count()},
+        "mix": {name: f"{100 * share:.6g}" for name, share in shares.items()} | {"known": queue.known_items.count()},
     }
 
 

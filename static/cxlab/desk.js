@@ -220,7 +220,7 @@
     for (const view of views) fill(view, undefined);
     $("turns").replaceChildren(); voice.load(null); $("facts").textContent = "\u00a0"; delete $("desk").dataset.assignment;
     $("waiting").hidden = false;
-    $("waiting").textContent = ended ? (outbox.length ? "That was the last one; your answers are on their way." : `That was the last one. Enter shows how it went, ${keyName(keys.undo)} takes it back.`)
+    $("waiting").textContent = ended ? (outbox.length ? "Nothing more is here for you now; your answers are on their way." : `Nothing more is here for you now. Enter says why and how it went, ${keyName(keys.undo)} takes the last answer back.`)
       : navigator.onLine ? "The next conversation is on its way." : "There is no connection. Your answers are kept here and sent as soon as there is one.";
     counts(); if (!ended) prefetch();
   }
