@@ -219,7 +219,11 @@ def gate(request: HttpRequest, run_id: int) -> HttpResponse:
     if export == "markdown":
         return HttpResponse(gates.markdown(run.document), content_type="text/markdown; charset=utf-8")
     rows = [
-        check | {"told": gates.told(check["value"]), "p_told": move_words.p_value(check["adjusted_p"])}
+        check
+        | {
+            "told": "–" if check["value"].get("value") is None else gates.told(check["value"]),
+            "p_told": move_words.p_value(check["adjusted_p"]),
+        }
         for check in run.document["checks"]
     ]
     return render(request, "calibration/gate.html", {"run": run, "document": run.document, "checks": rows})
