@@ -174,7 +174,7 @@ def my_queues(annotator: User) -> list[MyQueue]:
         for key, done, held, acts in own.values_list("queue_id").annotate(
             done=Count("id", filter=Q(state=Slot.State.DONE)),
             held=Count("id", filter=Q(state=Slot.State.LEASED)),
-            acts=Count("id"),
+            acts=Count("id", filter=~Q(state=Slot.State.WAITING)),
         )
     }
     practised = dict(QueueMember.objects.filter(user=annotator, queue__in=keys).values_list("queue_id", "practiced_at"))

@@ -246,6 +246,7 @@ def test_a_check_that_was_prefetched_and_given_back_is_the_next_again(ann: User)
     left = leasing.place(annotator=ann, queue=queue).left
     leasing.release(annotator=ann, slot_id=ahead.id, now=NOW)
     assert leasing.place(annotator=ann, queue=queue).left == left
+    assert queries.my_queues(ann)[0].left == left
     back = leasing.lease(annotator=ann, queue=queue, now=NOW, holding=[on_screen.id])
     assert back is not None and back.id == ahead.id
     assert leasing.place(annotator=ann, queue=queue).left == left
