@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -197,10 +197,13 @@ def gate_list(request: HttpRequest) -> HttpResponse:
         except Refused as refused:
             context["refused"] = refused
     runs = GateRun.objects.select_related("candidate__classifier", "dataset_version__dataset", "created_by")
+    golds = DatasetVersion.objects.filter(frozen_at__isnull=False)
+    # A recogniser, or a classifier of a signal that nobody has labelled, can be held against nothing.
+    measurable = ClassifierVersion.objects.filter(Exists(golds.filter(dataset__signal=OuterRef("classifier__signal"))))
     context |= {
         "runs": runs.order_by("-id")[:MOST_GATES],
-        "datasets": DatasetVersion.objects.filter(frozen_at__isnull=False).select_related("dataset"),
-        "versions": ClassifierVersion.objects.select_related("classifier"),
+        "datasets": golds.select_related("dataset"),
+        "versions": measurable.select_related("classifier").order_by("-created_at", "-id"),
     }
     return render(request, "calibration/gates.html", context, status=422 if "refused" in context else 200)
 

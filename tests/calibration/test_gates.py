@@ -288,7 +288,9 @@ def test_pages(client: Client) -> None:
     place = client.post("/gates/", form)["Location"]
     assert "passes all 1 checks" in client.get(place).content.decode()
     assert ElementTree.fromstring(client.get(f"{place}?export=junit").content).tag == "testsuites"
+    make_version(make_signal("unlabelled"), classifier="ear")
     listed = client.get("/gates/").content.decode()
+    assert "ear@" not in listed, "nothing to hold it against"
     assert "judge@good" in listed and "not enough evidence" not in listed
     client.post("/gates/", form | {"policy": "at_least: 0.87\nstatistic: kappa\n"})
     assert "not enough evidence</span>" in client.get("/gates/").content.decode()
