@@ -53,6 +53,7 @@ def _page(request: HttpRequest, conversation: Conversation, mask: Mask) -> HttpR
         "conversation": privacy.shown(conversation, mask),
         "chain": chain,
         "masked": ", ".join(mask.kinds),
+        "original": mask == privacy.NOTHING and bool(privacy.in_force().kinds),
         "may_unmask": bool(mask.kinds) and privacy.may_read_originals(person(request)),
     }
     return render(request, "calibration/conversation.html", context)

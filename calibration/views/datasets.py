@@ -16,7 +16,7 @@ from calibration import scoring, training
 from calibration.evaluators.base import READS
 from calibration.evaluators.trained import Settings
 from calibration.evidence import gold_cards
-from labeling import access, exporting, gold
+from labeling import access, exporting, gold, privacy
 from labeling.access import person, role_required
 from labeling.aggregation import AGGREGATIONS
 from labeling.api.datasets import download
@@ -67,6 +67,7 @@ def index(request: HttpRequest) -> HttpResponse:
 def one(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     version = access.dataset_version(slug, number)
     grid = gold_cards.grid(version)
+    mask = privacy.in_force()
     context = {
         "version": version,
         "grid": grid,
@@ -75,6 +76,8 @@ def one(request: HttpRequest, slug: str, number: int) -> HttpResponse:
         "changed": gold.changed_items(version=version, limit=50),
         "formats": [(name, title, ", ".join(exporting.NOT_CARRIED.get(name, ()))) for name, title in TITLES.items()],
         "queues": version.queues.all(),
+        "masked": ", ".join(mask.kinds),
+        "may_unmask": privacy.may_read_originals(person(request)),
         "classifiers": version.dataset.signal.classifiers.order_by("-id"),
     }
     return render(request, "calibration/dataset.html", context)
