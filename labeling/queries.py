@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import Any
@@ -14,7 +14,7 @@ from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 from labeling import checks, privacy, wording
 from labeling.formats.rows import moment_text
 from labeling.labels import Undone
-from labeling.leasing import COUNTED_OPEN, Lease, Place
+from labeling.leasing import COUNTED_OPEN, Lease, Place, place
 from labeling.models import WHOLE, Conversation, Label, Queue, QueueMember, Slot, Submission, User
 from labeling.questions import Question
 
@@ -144,6 +144,22 @@ def progress(standing: Place) -> dict[str, Any]:
     }
 
 
+def progress_of(annotator: User, queue: Queue) -> dict[str, Any]:
+    """`progress` as a page tells it: where the open slots are few enough to be counted, those of items that one has had, and
+    second ones of an item, are left out."""
+    standing = place(annotator=annotator, queue=queue)
+    if standing.open < COUNTED_OPEN:
+        standing = replace(standing, open=_open_items(annotator, [queue.id]).get(queue.id, 0))
+    return progress(standing)
+
+
+def _open_items(annotator: User, queues: Sequence[int]) -> dict[int, int]:
+    """Items by queue that are open for somebody: one of their slots is free, and none is theirs."""
+    theirs = Slot.objects.filter(item=OuterRef("item"), annotator=annotator)
+    free = Slot.objects.filter(~Exists(theirs), queue__in=queues, state=Slot.State.FREE).order_by()
+    return dict(free.values_list("queue_id").annotate(count=Count("item_id", distinct=True)))
+
+
 @dataclass(frozen=True, slots=True)
 class MyQueue:
     """A queue as its member sees it in the list: labels given, labels left for them, seconds an item at their own pace."""
@@ -178,10 +194,7 @@ def my_queues(annotator: User) -> list[MyQueue]:
         )
     }
     practised = dict(QueueMember.objects.filter(user=annotator, queue__in=keys).values_list("queue_id", "practiced_at"))
-    # An item is open for somebody when one of its slots is free and none of its slots is theirs.
-    theirs = Slot.objects.filter(item=OuterRef("item"), annotator=annotator)
-    free = Slot.objects.filter(~Exists(theirs), queue__in=keys, state=Slot.State.FREE).order_by()
-    open_items = dict(free.values_list("queue_id").annotate(count=Count("item_id", distinct=True)))
+    open_items = _open_items(annotator, keys)
     pace = paces(annotator)
     usual = median([seconds for given in pace.values() for seconds in given]) if pace else None
     rows = []

@@ -78,7 +78,7 @@ def done(request: HttpRequest, slug: str) -> HttpResponse:
         "queue": queue,
         "shift": queries.shift(annotator=annotator, queue=queue, now=timezone.now()),
         "empty": leasing.why_empty(annotator=annotator, queue=queue, now=timezone.now()),
-        "progress": queries.progress(leasing.place(annotator=annotator, queue=queue)),
+        "progress": queries.progress_of(annotator, queue),
     }
     return render(request, "labeling/done.html", context)
 
@@ -98,7 +98,7 @@ def _state(annotator: User, queue: Queue, asked: Sequence[Question]) -> dict[str
         "lease_seconds": queue.lease_seconds,
         "item": held and queries.served(held, shows_cohort=queue.shows_cohort, shows_date=queue.shows_date),
         "signals": [question.as_dict() for question in asked],
-        "progress": queries.progress(leasing.place(annotator=annotator, queue=queue)),
+        "progress": queries.progress_of(annotator, queue),
         "pace": queries.seconds_an_item(annotator, queue=queue) or queries.seconds_an_item(annotator),
         "keys": keymap.keys_of(annotator),
         "usual_keys": keymap.COMMANDS,

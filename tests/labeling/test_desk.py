@@ -104,6 +104,19 @@ def test_what_is_left_counts_no_item_twice(ann: User) -> None:
     assert leasing.place(annotator=ann, queue=queue).left == 2
 
 
+def test_desk_and_list_count_what_others_have_left_over(ann: User) -> None:
+    """What two others have filled is not left for a third, and an item with two free slots is left once."""
+    ben, cleo = make_user("ben"), make_user("cleo")
+    queue = make_queue("mood", items=5, overlap=2, members=[ann, ben, cleo])
+    for item in queue.items.all()[:2]:
+        for slot, person in zip(item.slots.order_by("number"), (ben, cleo), strict=True):
+            Slot.objects.filter(id=slot.id).update(state="done", annotator=person)
+    assert queries.my_queues(ann)[0].left == 3
+    page = signed_in(ann).get("/label/mood/")
+    assert page.context["state"]["progress"] == {"done": 0, "left": 3, "more": False, "items": 5}
+    assert "3 left for you" in signed_in(ann).get("/label/mood/done/").content.decode()
+
+
 def test_the_list_of_queues_takes_a_fixed_number_of_queries(ann: User, django_assert_num_queries: Any) -> None:
     signal = make_signal()
     for number in range(2):
