@@ -9,6 +9,7 @@ from axe_core_python.sync_playwright import Axe
 from django.core.cache import cache
 from playwright.sync_api import Browser, Page
 
+from calibration.evidence import reports
 from calibration.models import Outcome
 from labeling.models import Conversation
 from tests.calibration.test_evidence_pages import world
@@ -23,6 +24,7 @@ PAGES = [
     "/classifiers/judge/items/?version=new&channel=voice",
     "/classifiers/judge/compare/",
     "/classifiers/judge/history/",
+    "/classifiers/judge/plan/",
     "/conversations/",
     "/conversations/c-asr/",
 ]
@@ -50,14 +52,16 @@ def sign_in(page: Page, house: str) -> None:
     page.wait_for_url(f"{house}/")
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (1600, "dark")])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1600])
 def test_pages_are_accessible_and_fit(browser: Browser, house: str, scheme: Any, width: int) -> None:
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page = context.new_page()
     hosts: set[str] = set()
     page.on("request", lambda request: hosts.add(request.url.split("/")[2]) if request.url.startswith("http") else None)
     sign_in(page, house)
-    for address in PAGES:
+    kept = reports.save(dataset="gold@1", classifier="judge", by=["channel", "cohort"])
+    for address in [*PAGES, f"/reports/{kept.id}/"]:
         page.goto(house + address)
         page.wait_for_load_state("networkidle")
         found = Axe().run(page)["violations"]

@@ -54,10 +54,11 @@ def pages() -> list[str]:
     flags = [f"/drift/{number}/" for number in DriftFlag.objects.order_by("id").values_list("id", flat=True)]
     hook, gate = Subscription.objects.get(), GateRun.objects.get()
     settings = ["/settings/notifications/", f"/settings/notifications/{hook.id}/"]
-    return ["/classifiers/", "/classifiers/judge/canaries/", "/drift/", *flags, *settings, f"/gates/{gate.id}/"]
+    return ["/", "/classifiers/", "/classifiers/judge/canaries/", "/drift/", *flags, *settings, f"/gates/{gate.id}/"]
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1440, "dark")])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1440])
 def test_pages_are_accessible_and_fit(browser: Browser, house: str, scheme: Any, width: int) -> None:
     axe = pytest.importorskip("axe_core_python.sync_playwright").Axe()
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)

@@ -37,11 +37,13 @@ def address(live_server: Any, page: Page) -> str:
     return str(live_server.url)
 
 
-def test_no_page_has_findings_or_overflow(address: str, page: Page) -> None:
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_has_findings_or_overflow(address: str, page: Page, scheme: Any) -> None:
+    page.emulate_media(color_scheme=scheme)
     moved = "/signals/sentiment/moved/?from=2026-01-12..2026-01-25&to=2026-02-16..2026-03-15"
     flag, gate = DriftFlag.objects.get(kind="agreement"), GateRun.objects.get()
     trend = "/signals/sentiment/trend/?by=channel"
-    for path in ("/drift/", f"/drift/{flag.id}/", trend, moved, "/gates/", f"/gates/{gate.id}/"):
+    for path in ("/trends/", "/drift/", f"/drift/{flag.id}/", trend, moved, "/gates/", f"/gates/{gate.id}/"):
         for width in (360, 1440):
             page.set_viewport_size({"width": width, "height": 900})
             assert page.goto(address + path).status == 200, path  # type: ignore[union-attr]
