@@ -43,7 +43,7 @@
     for (const view of views) { fill(view, given.get(view.slug)); recent(view); }
     $("comment").value = kept.comment || ""; aside(Boolean(kept.comment));
     for (const radio of all("[name=sure]")) radio.checked = String(kept.confidence ?? "") === radio.value;
-    $("waiting").hidden = true; $("panel").inert = false; $("desk").dataset.assignment = item.assignment;
+    $("waiting").hidden = true; $("questions").inert = false; $("desk").dataset.assignment = item.assignment;
     transcript(item); counts();
     look(Math.max(0, views.findIndex((view) => value(view) === undefined)), true);
     prefetch();
@@ -219,7 +219,7 @@
     if (item) return show(item);
     for (const view of views) fill(view, undefined);
     $("turns").replaceChildren(); voice.load(null); $("facts").textContent = "\u00a0"; delete $("desk").dataset.assignment;
-    $("waiting").hidden = false;
+    $("waiting").hidden = false; $("questions").inert = ended;
     $("waiting").textContent = ended ? (outbox.length ? "Nothing more is here for you now; your answers are on their way." : `Nothing more is here for you now. Enter says why and how it went, ${keyName(keys.undo)} takes the last answer back.`)
       : navigator.onLine ? "The next conversation is on its way." : "There is no connection. Your answers are kept here and sent as soon as there is one.";
     counts(); if (!ended) prefetch();

@@ -1,0 +1,172 @@
+"""What a desk does at the edges of its time in a browser: leases go on while somebody is there, and an empty page says why."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from axe_core_python.sync_playwright import Axe
+from django.utils import timezone
+from playwright.sync_api import Browser, Page
+
+from labeling import labels, leasing
+from labeling.models import Label, Queue, Slot, Submission, User
+from tests.browser.hands import assignment, press, settled, sign_in
+from tests.make import make_queue, make_signal, make_user
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def ann() -> User:
+    return make_user("ann")
+
+
+def take(person: User, queue: Queue, value: str | None = None) -> Slot:
+    """The next slot for somebody at another machine, answered where a value is given."""
+    slot = leasing.lease(annotator=person, queue=queue, now=timezone.now())
+    assert slot is not None
+    if value:
+        answer = [{"signal": queue.signals.get().slug, "value": value}]
+        labels.submit(
+            annotator=person, slot_id=slot.id, answers=answer, key=f"{person.id}-{slot.id}", now=timezone.now()
+        )
+    return slot
+
+
+def at_desk(page: Page, live_server: Any, queue: Queue) -> None:
+    sign_in(page, live_server, f"/label/{queue.slug}/", name="ann")
+    page.wait_for_selector("#turns li")
+    page.wait_for_load_state("networkidle")
+
+
+def test_leases_are_renewed_while_somebody_is_there_and_run_out_when_nobody_is(
+    page: Page, live_server: Any, ann: User
+) -> None:
+    """Both that are held, on screen and prefetched, whenever half of their time has gone; the clock is the test's."""
+    queue = make_queue("mood", signals=[make_signal("mood")], items=4, members=[ann], lease_seconds=60)
+    renewed: list[str] = []
+    page.on("response", lambda answer: renewed.append(answer.url) if answer.url.endswith("/renew/") else None)
+    page.clock.install()
+    at_desk(page, live_server, queue)
+    mine = queue.slots.filter(annotator=ann, state="leased")
+    held = set(mine.values_list("id", flat=True))
+    assert len(held) == 2
+    for times in (1, 2):
+        mine.update(leased_until=timezone.now() + timedelta(seconds=1))
+        page.mouse.move(100, 100 * times)
+        page.clock.fast_forward(35_000)
+        while any(sum(f"/{slot}/" in url for url in renewed) < times for slot in held):
+            page.wait_for_timeout(50)
+        assert min(mine.values_list("leased_until", flat=True)) > timezone.now() + timedelta(seconds=20)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.clock.fast_forward(300_000)  # nobody touches anything
+    page.evaluate("fetch('/label/')")  # comes after whatever was asked at the end of that time
+    assert len(asked) == 1
+    late = timezone.now() + timedelta(minutes=2)
+    ben = make_user("ben")
+    queue.memberships.create(user=ben, lane=0)
+    taken = set()
+    while (slot := leasing.lease(annotator=ben, queue=queue, now=late, holding=list(taken))) is not None:
+        taken.add(slot.id)
+        answer = [{"signal": "mood", "value": "neutral"}]
+        labels.submit(annotator=ben, slot_id=slot.id, answers=answer, key=str(slot.id), now=late)
+    assert taken >= held
+
+
+def test_time_is_active_time(page: Page, live_server: Any, ann: User) -> None:
+    """An hour without a sign of life counts as half a minute, an hour in a hidden tab as nothing."""
+    page.add_init_script(
+        "window.passed = 0; const now = performance.now.bind(performance); performance.now = () => now() + window.passed;"
+    )
+    queue = make_queue("mood", signals=[make_signal("mood")], items=3, members=[ann])
+    at_desk(page, live_server, queue)
+    page.mouse.move(10, 10)
+    page.evaluate("window.passed += 3600e3")
+    press(page, "1")
+    settled(page)
+    page.wait_for_selector("#desk[data-assignment]")
+    page.evaluate("""() => {
+        Object.defineProperty(document, "hidden", { value: true, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange"));
+        window.passed += 3600e3;
+        Object.defineProperty(document, "hidden", { value: false, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange"));
+    }""")
+    press(page, "1")
+    settled(page)
+    idle, hidden = Submission.objects.order_by("id").values_list("seconds", flat=True)
+    assert 30 <= (idle or 0) < 60
+    assert 0 <= (hidden or 0) < 30
+
+
+def test_a_late_answer_is_shown_to_the_reviewer_and_is_no_vote(
+    page: Page, browser: Browser, live_server: Any, ann: User
+) -> None:
+    ben, cleo, rita = make_user("ben"), make_user("cleo"), make_user("rita", role="reviewer")
+    signal = make_signal("mood")
+    queue = make_queue("mood", signals=[signal], items=1, overlap=2, members=[ann, ben, cleo])
+    at_desk(page, live_server, queue)
+    queue.slots.filter(annotator=ann).update(leased_until=timezone.now() - timedelta(hours=1))
+    take(ben, queue, "negative")
+    take(cleo, queue, "neutral")
+    page.keyboard.press("c")
+    page.keyboard.type("I saw it first")
+    page.keyboard.press("Escape")
+    page.keyboard.press("3")
+    page.wait_for_selector("#notice >> text=kept as a late one")
+    settled(page)
+    assert Label.objects.get(annotator=ann).late
+    context = browser.new_context()
+    review = sign_in(context.new_page(), live_server, "/review/mood/", name=rita.username)
+    review.wait_for_selector("#decision[data-ready]")
+    assert review.inner_text("h1") == "1 says Negative; 1 says Neutral."
+    late = review.locator(".votes li", has_text="Positive")
+    assert "late" in late.inner_text() and "I saw it first" in late.inner_text()
+    context.close()
+
+
+def test_what_is_held_by_others_is_said_with_its_time_and_looked_for_again(
+    page: Page, live_server: Any, ann: User
+) -> None:
+    ben = make_user("ben")
+    queue = make_queue("mood", signals=[make_signal("mood")], items=2, members=[ann, ben])
+    held = take(ben, queue)
+    at_desk(page, live_server, queue)
+    press(page, "1")
+    settled(page)
+    page.wait_for_selector("text=Nothing more is here for you now. Enter says why")
+    assert not page.locator("#questions").is_visible()  # nobody answers what is not there
+    page.keyboard.press("3")
+    assert Axe().run(page)["violations"] == []
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/done/")
+    until = Slot.objects.get(id=held.id).leased_until
+    assert until is not None
+    assert page.inner_text("h1") == f"What is left is held by others until {until:%H:%M} UTC."
+    leasing.release(annotator=ben, slot_id=held.id, now=timezone.now())
+    page.reload()
+    page.wait_for_selector("button:focus >> text=Go on labelling")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#turns li")
+    assert assignment(page) == str(held.id) and page.locator("#questions").is_visible()
+    press(page, "2")
+    settled(page)
+    page.keyboard.press("Backspace")  # the last one comes back from the end, too
+    page.wait_for_selector(f"#desk[data-assignment='{held.id}']")
+    assert page.locator("#questions").is_visible() and page.locator("input[value=neutral]").is_checked()
+    press(page, "1")
+    settled(page)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("h1 >> text=Mood is done: nothing is left to label.")
+
+
+def test_what_only_others_may_still_label_is_said(page: Page, live_server: Any, ann: User) -> None:
+    queue = make_queue("mood", signals=[make_signal("mood")], items=1, overlap=2, members=[ann, make_user("ben")])
+    at_desk(page, live_server, queue)
+    press(page, "1")
+    settled(page)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("h1 >> text=What is left is not yours: you have had every item that still needs a label.")
