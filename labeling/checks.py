@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, F, Min, OuterRef, Q
 
 from labeling import privacy, questions
 from labeling.errors import Conflict, Refused
@@ -67,12 +67,14 @@ def serve(*, annotator: User, queue_id: int, mix: Mix, act: int, now: datetime, 
 
 
 def take_again(*, annotator: User, queue_id: int, until: datetime) -> int | None:
-    """Lease a check that the person gave back: a repeat only while its item is answered by them."""
+    """Lease a check that the person gave back, in the order of their acts, those that they have not answered yet last; a
+    repeat only while its item is answered by them."""
     answered = Label.objects.filter(item=OuterRef("asks_again"), annotator=annotator, superseded_at__isnull=True)
     waiting = Slot.objects.filter(
         Q(known_item__isnull=False) | Exists(answered), queue=queue_id, annotator=annotator, state=Slot.State.WAITING
     )
-    slot_id = waiting.order_by("id").values_list("id", flat=True).first()
+    in_order = waiting.annotate(act=Min("submissions__id")).order_by(F("act").asc(nulls_last=True), "id")
+    slot_id = in_order.values_list("id", flat=True).first()
     if slot_id is not None:
         Slot.objects.filter(id=slot_id).update(state=Slot.State.LEASED, leased_until=until)
     return slot_id

@@ -11,9 +11,9 @@ from django.utils import timezone
 from playwright.sync_api import Browser, Page
 
 from labeling import labels, leasing
-from labeling.models import Label, Queue, Slot, Submission, User
+from labeling.models import CheckAnswer, Label, Queue, Slot, Submission, User
 from tests.browser.hands import assignment, press, settled, sign_in
-from tests.make import make_queue, make_signal, make_user
+from tests.make import make_known, make_queue, make_signal, make_user
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -170,3 +170,59 @@ def test_what_only_others_may_still_label_is_said(page: Page, live_server: Any, 
     settled(page)
     page.keyboard.press("Enter")
     page.wait_for_selector("h1 >> text=What is left is not yours: you have had every item that still needs a label.")
+
+
+def test_a_practice_round_that_was_not_passed_is_done_again(page: Page, live_server: Any, ann: User) -> None:
+    queue = make_queue("mood", signals=[make_signal("mood")], items=2, members=[ann])
+    make_known(queue, ["positive"], explanation="They thank twice.")
+    Queue.objects.filter(id=queue.id).update(practice_size=1, practice_pass=1)
+    sign_in(page, live_server, "/label/mood/practice/", name="ann")
+    for key, told in (("1", "0 of 1 were right: once more, then Mood opens."), ("3", "You passed: 1 of 1 were right.")):
+        page.wait_for_selector("button:focus")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#decision[data-ready]")
+        page.keyboard.press(key)
+        page.wait_for_selector("a[rel=next]:focus")
+        page.keyboard.press("Enter")
+        page.wait_for_selector(f"h1 >> text={told}")
+        page.goto(f"{live_server.url}/label/mood/")
+        assert page.url.endswith("/practice/") == (key == "1")
+    page.wait_for_selector("#turns li")
+    assert not Label.objects.filter(annotator=ann).exists()
+
+
+def test_checks_that_are_undone_come_back_with_their_answers_two_in_hand_at_most(
+    page: Page, live_server: Any, ann: User
+) -> None:
+    queue = make_queue("mood", signals=[make_signal("mood")], items=12, members=[ann], gold_share=0.5)
+    make_known(queue, ["positive"] * 12)
+    at_desk(page, live_server, queue)
+    given = {press(page, key): key for key in "12312312"}
+    settled(page)
+    page.wait_for_load_state("networkidle")
+    before = answers(ann)
+    undone = list(reversed(given))[:6]
+    assert sum(Slot.objects.get(id=int(slot)).is_check for slot in undone) >= 2
+    for slot in undone:
+        page.keyboard.press("Backspace")
+        page.wait_for_selector(f"#desk[data-assignment='{slot}']")
+        settled(page)
+        page.wait_for_load_state("networkidle")
+        assert queue.slots.filter(annotator=ann, state="leased").count() == 2
+    again = set()
+    while len(answers(ann)) < len(before):
+        page.wait_for_selector("#desk[data-assignment]")
+        again.add(press(page, "Enter"))  # the answer is in place: the draft came along
+        settled(page)
+        page.wait_for_load_state("networkidle")
+    assert again == set(undone)
+    assert answers(ann) == before
+
+
+def answers(person: User) -> dict[int, str]:
+    """What stands of a person's answers, to items and to checks, by slot."""
+    found = dict(
+        Label.objects.filter(annotator=person, superseded_at__isnull=True).values_list("submission__slot", "value")
+    )
+    checked = CheckAnswer.objects.filter(annotator=person, superseded_at__isnull=True)
+    return found | dict(checked.values_list("slot", "value"))
