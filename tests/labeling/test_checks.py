@@ -254,8 +254,10 @@ def test_a_check_that_was_prefetched_and_given_back_is_the_next_again(ann: User)
 
 @pytest.mark.parametrize("kind", ["repeat", "gold"])
 def test_who_takes_checks_back_holds_two_and_meets_each_again_once(ann: User, kind: str) -> None:
-    """However many of the acts that are undone were checks; the count of what is left goes up by one with each."""
-    shares = {"repeat_share": 0.5, "repeat_after_items": 0} if kind == "repeat" else {"gold_share": 0.5}
+    """However many of the acts that are undone were checks; the count of what is left goes up by one with each.
+
+    At two repeats in five acts there is always an item to ask again where one is due, whatever the seed of queue and person."""
+    shares = {"repeat_share": 0.4, "repeat_after_items": 0} if kind == "repeat" else {"gold_share": 0.5}
     queue = make_queue(items=20, members=[ann], **shares)
     if kind == "gold":
         make_known(queue, ["positive"] * 15)
