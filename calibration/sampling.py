@@ -17,6 +17,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 
 from calibration.models import ClassifierVersion, DriftFlag, Prediction
+from calibration.streams import lies_in
 from labeling import design, frames, queues, references, sampling
 from labeling.errors import NotFound, Refused
 from labeling.frames import Frame, FrameUnit
@@ -355,9 +356,8 @@ def _slices(units: Sequence[FrameUnit], parts: Sequence[Mapping[str, str]]) -> d
     known = frames.attributes_of(units) if wanted else {}
     found = {}
     for unit in units:
-        own = {**known.get(unit.conversation, {}), "channel": unit.channel, "cohort": unit.cohort}
-        for part in parts:
-            if all(str(own.get(name, frames.UNKNOWN)) == str(value) for name, value in part.items()):
-                found[unit.key] = frames.JOIN.join(str(value) for value in part.values()) or "all"
-                break
+        own = known.get(unit.conversation, {})
+        part = next((part for part in parts if lies_in(part, unit.channel, unit.cohort, own)), None)
+        if part is not None:
+            found[unit.key] = frames.JOIN.join(part.values()) or "all"
     return found

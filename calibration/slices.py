@@ -34,3 +34,8 @@ def words(part: Mapping[str, str], everything: str = "all conversations") -> str
     """`voice, trial`: channel and cohort first, in whatever order a database gives a mapping back."""
     order = sorted(part, key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name))
     return ", ".join(str(part[name]) for name in order) or everything
+
+
+def all_words(parts: Sequence[Mapping[str, str]]) -> str:
+    """Several slices: `voice, trial; chat`."""
+    return "; ".join(words(part) for part in parts)

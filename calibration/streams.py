@@ -67,6 +67,11 @@ def place(by: Sequence[str], channel: str, cohort: str, attributes: Mapping[str,
     return tuple(known[name] if name in known else str(attributes.get(name, UNKNOWN)) for name in by)
 
 
+def lies_in(part: Mapping[str, str], channel: str, cohort: str, attributes: Mapping[str, Any]) -> bool:
+    """Whether a conversation lies in a slice."""
+    return place(tuple(part), channel, cohort, attributes) == tuple(part.values())
+
+
 def answers(signal: Signal, *, after: datetime | None = None, ties: bool = False) -> list[Answer]:
     """Every answered unit of a signal, in the order of arrival; with `after`, those whose last label came later.
 

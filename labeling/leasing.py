@@ -202,9 +202,7 @@ def lease_at(standing: Place, *, now: datetime) -> Lease | None:
 def _take(standing: Place, *, now: datetime, until: datetime) -> int | None:
     """The check that is due, or the first slot that can be had, or, at the end, a check that was given back."""
     if standing.mix.share and standing.items_left:
-        with one_at_a_time(standing.annotator, standing.queue_id):
-            if _holds_enough(standing).exists():
-                raise _HandsFull
+        with _room_for_one(standing):
             check = checks.serve(
                 annotator=standing.annotator,
                 queue_id=standing.queue_id,
@@ -218,9 +216,7 @@ def _take(standing: Place, *, now: datetime, until: datetime) -> int | None:
     claimed = next((one for one in _candidates(standing, now=now) if _claim(one, standing, now=now, until=until)), None)
     if claimed is not None or not standing.mix.share:
         return claimed
-    with one_at_a_time(standing.annotator, standing.queue_id):
-        if _holds_enough(standing).exists():
-            raise _HandsFull
+    with _room_for_one(standing):
         return checks.take_again(annotator=standing.annotator, queue_id=standing.queue_id, until=until)
 
 
@@ -238,6 +234,15 @@ def one_at_a_time(annotator: User, queue_id: int) -> Iterator[None]:
                 cursor.execute(MEMBERSHIP, [queue_id, annotator.id])
                 if cursor.fetchone() is None:
                     raise NotFound("not_a_member", "there is no such queue", field="queue")
+        yield
+
+
+@contextmanager
+def _room_for_one(standing: Place) -> Iterator[None]:
+    """`one_at_a_time` for a person who may take a slot more; raises _HandsFull where they may not."""
+    with one_at_a_time(standing.annotator, standing.queue_id):
+        if _holds_enough(standing).exists():
+            raise _HandsFull
         yield
 
 
@@ -322,9 +327,10 @@ def give_back_surplus(*, annotator: User, queue: Queue, kept: int, holding: Sequ
     wish = {slot_id: place for place, slot_id in enumerate(reversed(holding), start=1)}
     rows.sort(key=lambda row: -wish.get(row[0], 0))
     surplus = rows[MOST_HELD - 1 :]
-    items, their_checks = ([one for one, item in surplus if (item is None) == check] for check in (False, True))
+    items = [slot_id for slot_id, item in surplus if item is not None]
+    repeats_and_gold = [slot_id for slot_id, item in surplus if item is None]
     held.filter(id__in=items).update(state=Slot.State.FREE, annotator=None, leased_until=None)
-    held.filter(id__in=their_checks).update(state=Slot.State.WAITING, leased_until=None)
+    held.filter(id__in=repeats_and_gold).update(state=Slot.State.WAITING, leased_until=None)
 
 
 def slot_of(annotator: User, slot_id: int) -> Slot:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 from django.db import transaction
 
@@ -64,6 +65,16 @@ def shown(conversation: Conversation, mask: Mask) -> Conversation:
 
 def may_read_originals(reader: User) -> bool:
     return reader.may(setting().originals_role)
+
+
+def told(mask: Mask, *, reader: User) -> dict[str, Any]:
+    """What a page says of its masking: what is masked, whether it shows the original of something that is, and whether its
+    reader may have that."""
+    return {
+        "masked": ", ".join(mask.kinds),
+        "original": mask == NOTHING and bool(in_force().kinds),
+        "may_unmask": bool(mask.kinds) and may_read_originals(reader),
+    }
 
 
 def record_reading(*, reader: User | None, what: str, via: str) -> None:

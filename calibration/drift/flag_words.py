@@ -168,7 +168,7 @@ def steps(flag: DriftFlag, recalibration: Recalibration | None, progress: Any) -
     """The five steps with what each came to; `now` is the one that waits for somebody."""
     waiting = step_number(recalibration)
     told = ["", "", "", "", ""]
-    told[0] = "; ".join(slices.words(part) for part in (recalibration.slices if recalibration else [flag.slice]))
+    told[0] = slices.all_words(recalibration.slices if recalibration else [flag.slice])
     if recalibration is not None and progress is not None:
         told[1] = f"{progress.items} items, drawn where a label buys most; {progress.finished} labelled"
         if progress.items < LEAST_HELD_OUT:

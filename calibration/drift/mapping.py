@@ -16,7 +16,7 @@ from calibration.models import ClassifierVersion, Prediction, Recalibration
 from calibration.stats.map_fits import LEAST_LABELS, Gold, Kind
 from calibration.stats.maps import CalibrationMap, Floats
 from calibration.stats.tables import PairedTable
-from calibration.streams import place
+from calibration.streams import lies_in
 from labeling.models import Conversation, DatasetVersion, GoldRow
 from labeling.values import Scale
 
@@ -33,7 +33,7 @@ class Data:
 
     def inside(self, part: Mapping[str, str]) -> NDArray[np.bool_]:
         """Which of the units lie in a slice."""
-        return np.array([_lies_in(part, row.channel, row.cohort, row.attributes) for row in self.rows], dtype=bool)
+        return np.array([lies_in(part, row.channel, row.cohort, row.attributes) for row in self.rows], dtype=bool)
 
 
 def read(*, dataset_version: DatasetVersion, version: ClassifierVersion) -> Data:
@@ -127,12 +127,8 @@ def _parents(recalibration: Recalibration) -> Iterator[Prediction]:
         spoken: Conversation = row.conversation
         moment = row.predicted_at or spoken.started_at
         later = flag.since is None or moment is None or moment.date() >= flag.since
-        if later and any(_lies_in(part, spoken.channel, spoken.cohort, spoken.attributes) for part in parts):
+        if later and any(lies_in(part, spoken.channel, spoken.cohort, spoken.attributes) for part in parts):
             yield row
-
-
-def _lies_in(part: Mapping[str, str], channel: str, cohort: str, attributes: Mapping[str, Any]) -> bool:
-    return place(tuple(part), channel, cohort, attributes) == tuple(part.values())
 
 
 def _store_batch(

@@ -24,7 +24,7 @@ from calibration.errors import EvidenceRefused
 from calibration.evidence import comparing
 from calibration.models import ClassifierVersion, DriftFlag, Prediction, PredictionRollup, Recalibration
 from calibration.sampling import Aim
-from calibration.slices import words as part_words
+from calibration.slices import all_words
 from calibration.stats import map_fits, maps, paired
 from calibration.stats.map_fits import LEAST_HELD_OUT, LEAST_LABELS, Kind
 from calibration.stats.tables import PairedTable
@@ -242,11 +242,6 @@ def document(row: Recalibration) -> dict[str, Any]:
     }
 
 
-def words(parts: Sequence[dict[str, str]]) -> str:
-    """The slices of a recalibration, for people."""
-    return "; ".join(part_words(part) for part in parts)
-
-
 def others(flag: DriftFlag) -> list[ClassifierVersion]:
     """The versions that could stand instead of the flagged one, the newest first."""
     versions = ClassifierVersion.objects.filter(classifier=flag.version.classifier).exclude(id=flag.version_id)
@@ -338,12 +333,12 @@ def _draw(
     return drawing.draw_queue(
         slug=f"recalibration-{flag.id}",
         title=f"Top-up for {flag.version}"[:200],
-        description=f"Drawn for drift flag {flag.id}: {words(parts)}.",
+        description=f"Drawn for drift flag {flag.id}: {all_words(parts)}.",
         signals=[signal],
         size=size,
         strategy="drift",
         planner=sampling.unlabelled(
-            signal, planner, f"every conversation of {words(parts)} since the change is labelled already"
+            signal, planner, f"every conversation of {all_words(parts)} since the change is labelled already"
         ),
         by=names,
         seed=flag.id,

@@ -52,8 +52,6 @@ def _page(request: HttpRequest, conversation: Conversation, mask: Mask) -> HttpR
         "told": told,
         "conversation": privacy.shown(conversation, mask),
         "chain": chain,
-        "masked": ", ".join(mask.kinds),
-        "original": mask == privacy.NOTHING and bool(privacy.in_force().kinds),
-        "may_unmask": bool(mask.kinds) and privacy.may_read_originals(person(request)),
     }
-    return render(request, "calibration/conversation.html", context)
+    masking = privacy.told(mask, reader=person(request))
+    return render(request, "calibration/conversation.html", context | masking)

@@ -67,7 +67,6 @@ def index(request: HttpRequest) -> HttpResponse:
 def one(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     version = access.dataset_version(slug, number)
     grid = gold_cards.grid(version)
-    mask = privacy.in_force()
     context = {
         "version": version,
         "grid": grid,
@@ -76,11 +75,10 @@ def one(request: HttpRequest, slug: str, number: int) -> HttpResponse:
         "changed": gold.changed_items(version=version, limit=50),
         "formats": [(name, title, ", ".join(exporting.NOT_CARRIED.get(name, ()))) for name, title in TITLES.items()],
         "queues": version.queues.all(),
-        "masked": ", ".join(mask.kinds),
-        "may_unmask": privacy.may_read_originals(person(request)),
         "classifiers": version.dataset.signal.classifiers.order_by("-id"),
     }
-    return render(request, "calibration/dataset.html", context)
+    masking = privacy.told(privacy.in_force(), reader=person(request))
+    return render(request, "calibration/dataset.html", context | masking)
 
 
 class FitForm(forms.Form):

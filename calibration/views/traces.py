@@ -51,15 +51,12 @@ def _page(request: HttpRequest, trace_id: str, mask: Mask) -> HttpResponse:
     home = Conversation.objects.filter(external_id=first.conversation_key).first()
     if home is not None and blindness.open_questions(reader=person(request), conversations=[home.id]):
         return redirect("conversation", home.external_id)
-    original = mask == privacy.NOTHING and bool(privacy.in_force().kinds)
-    if original:
+    masking = privacy.told(mask, reader=person(request))
+    if masking["original"]:
         privacy.record_reading(reader=person(request), what=f"trace {trace_id}", via="page")
     context = {
         "chain": chains.of_trace(trace_id, mask=mask),
         "trace_id": trace_id,
         "home": home.external_id if home else "",
-        "masked": ", ".join(mask.kinds),
-        "original": original,
-        "may_unmask": bool(mask.kinds) and privacy.may_read_originals(person(request)),
     }
-    return render(request, "calibration/trace.html", context)
+    return render(request, "calibration/trace.html", context | masking)
