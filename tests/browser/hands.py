@@ -33,6 +33,19 @@ def focused(page: Page) -> None:
     )
 
 
+def follow(page: Page, selector: str, key: str = "") -> None:
+    """Click what leads to another page, or press a key on it, and wait until that page is there whole.
+
+    A click returns as soon as the answer begins: what is counted or read then may be half a page.
+    """
+    with page.expect_navigation():
+        if key:
+            page.focus(selector)
+            page.keyboard.press(key)
+        else:
+            page.click(selector)
+
+
 def assignment(page: Page) -> str:
     return str(page.get_attribute("#desk", "data-assignment"))
 

@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page
 from calibration.evidence import reports
 from calibration.models import Outcome
 from labeling.models import Conversation
+from tests.browser.hands import follow
 from tests.calibration.test_evidence_pages import world
 from tests.make import make_conversation, make_user
 
@@ -73,13 +74,13 @@ def test_pages_are_accessible_and_fit(browser: Browser, house: str, scheme: Any,
 
 def test_from_the_overview_to_the_conversations_behind_a_cell(page: Page, house: str) -> None:
     sign_in(page, house)
-    page.click("table.overview th a")
-    page.wait_for_selector("h1:has-text('Trusted on chat')")
+    follow(page, "table.overview th a")
+    assert "Trusted on chat" in page.inner_text("h1")
     page.wait_for_selector("figure svg")
-    page.click("table.heat tbody tr:nth-child(2) a.cell >> nth=0")
+    follow(page, "table.heat tbody tr:nth-child(2) a.cell >> nth=0")
     page.wait_for_selector("article.pair")
     assert "voice" in page.url and "differ" in page.inner_text("h1")
-    page.click("article.pair a >> nth=0")
+    follow(page, "article.pair a >> nth=0")
     page.wait_for_selector("#transcript")
 
 
@@ -104,6 +105,6 @@ def test_the_report_works_without_scripts(browser: Browser, house: str) -> None:
     page = context.new_page()
     sign_in(page, house)
     page.goto(f"{house}/classifiers/judge/")
-    page.click("text=Show the months")
+    follow(page, "text=Show the months")
     assert page.locator("figure svg").count() >= 1
     context.close()

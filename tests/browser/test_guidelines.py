@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page
 
 from labeling import adjudication
 from labeling.models import Guideline, Label, Queue, Signal, User
-from tests.browser.hands import press, settled, sign_in
+from tests.browser.hands import follow, press, settled, sign_in
 from tests.make import make_conversation, make_label, make_queue, make_signal, make_user
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -44,11 +44,10 @@ def test_a_new_version_is_compared_and_reaches_the_desk_and_its_labels(
     writing = sign_in(context.new_page(), live_server, "/settings/signals/mood/guideline/", name="rita")
     writing.fill("[name=text]", SECOND)
     writing.fill("[name=note]", "irony came up")
-    writing.click("text=Make it version 2")
-    writing.wait_for_selector("h1 >> text=version 2")
+    follow(writing, "text=Make it version 2")
+    assert "version 2" in writing.inner_text("h1")
     assert writing.locator(".prose strong").all_inner_texts() == ["negative"]
-    writing.click("[aria-label=History] >> text=what changed")
-    writing.wait_for_selector(".difference")
+    follow(writing, "[aria-label=History] >> text=what changed")
     assert writing.locator(".difference ins").all_inner_texts() == [
         "- Irony is **negative**.",
         "- Thanks alone are ~~positive~~ neutral.",
@@ -125,8 +124,8 @@ def test_script_and_markup_in_a_guideline_are_text(page: Page, live_server: Any,
     page.on("request", lambda request: asked.append(request.url))
     sign_in(page, live_server, "/settings/signals/mood/guideline/", name="rita")
     page.fill("[name=text]", text)
-    page.click("text=Make it version 2")
-    page.wait_for_selector("h1 >> text=version 2")
+    follow(page, "text=Make it version 2")
+    assert "version 2" in page.inner_text("h1")
     User.objects.filter(username="rita").update(role="annotator")
     queue.memberships.create(user=User.objects.get(username="rita"), lane=0)
     for path, where in (("", ".prose"), ("/label/mood/guideline/", ".prose"), ("/label/mood/", "#guideline .prose")):

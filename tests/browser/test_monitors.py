@@ -14,6 +14,7 @@ from calibration.evidence import gates
 from calibration.models import DriftFlag, GateRun
 from labeling.models import Delivery, Subscription
 from labeling.notices import announcing, delivering
+from tests.browser.hands import follow
 from tests.browser.test_evidence import sign_in
 from tests.calibration.test_canaries import NOW, Wavering, make_set, run
 from tests.calibration.test_recognisers import make_calls
@@ -77,8 +78,8 @@ def test_a_cause_leads_to_its_flag_and_a_webhook_is_made_with_the_keyboard(page:
     sign_in(page, house)
     below = DriftFlag.objects.get(kind="agreement")
     page.goto(f"{house}/drift/{below.id}/")
-    page.click("text=Word error rate rose")
-    page.wait_for_selector("text=What it may have caused")
+    follow(page, "text=Word error rate rose")
+    assert page.is_visible("text=What it may have caused")
     page.goto(f"{house}/settings/notifications/")
     page.focus("input[name=target]")
     page.keyboard.type("https://other.example.com/")

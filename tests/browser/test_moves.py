@@ -16,6 +16,7 @@ from calibration.drift import monitoring, recalibration
 from calibration.evidence import gates
 from calibration.models import DriftFlag, GateRun
 from labeling.models import Conversation, Label, User
+from tests.browser.hands import follow
 from tests.calibration.worlds import NOW, START, VALUES, make_engineer, make_world
 from tests.make import make_weeks
 
@@ -33,7 +34,7 @@ def address(live_server: Any, page: Page) -> str:
     page.goto(f"{live_server.url}/sign-in/")
     page.fill("[name=username]", "ada")
     page.fill("[name=password]", "correct horse")
-    page.click("main button")
+    follow(page, "main button")
     return str(live_server.url)
 
 
@@ -89,8 +90,8 @@ def test_a_dismissal_asks_why(address: str, page: Page) -> None:
     page.goto(f"{address}/drift/{flag.id}/")
     page.click("summary:has-text('Dismiss')")
     page.fill("[name=reason]", "a campaign that is over")
-    page.click("form:has([name=reason]) button")
-    page.wait_for_selector("text=This flag is dismissed.")
+    follow(page, "form:has([name=reason]) button")
+    assert page.is_visible("text=This flag is dismissed.")
     assert page.is_visible("text=a campaign that is over")
 
 
@@ -121,9 +122,8 @@ def test_slices_are_chosen_and_a_recalibration_goes_to_its_end(address: str, pag
         page.locator(".choices label").filter(has_text=re.compile(rf"^\s*{name} \d")).locator("input").focus()
         page.keyboard.press("Space")
     clean(page)
-    page.focus("button:has-text('Recalibrate these')")
-    page.keyboard.press("Enter")
-    page.wait_for_selector(".steps .now:has-text('Top-up queue')")
+    follow(page, "button:has-text('Recalibrate these')", key="Enter")
+    assert page.is_visible(".steps .now:has-text('Top-up queue')")
     assert page.inner_text(".steps li:first-child").split() == ["Slices", "(done)", "voice"]
     clean(page)
     row = recalibration.of(flag)
@@ -138,13 +138,11 @@ def test_slices_are_chosen_and_a_recalibration_goes_to_its_end(address: str, pag
     )  # fmt: skip
     page.reload()
     for button, step in (("Freeze and fit", "Validate"), ("Compare", "Promote")):
-        page.focus(f"button:has-text('{button}')")
-        page.keyboard.press("Enter")
-        page.wait_for_selector(f".steps .now:has-text('{step}')")
+        follow(page, f"button:has-text('{button}')", key="Enter")
+        assert page.is_visible(f".steps .now:has-text('{step}')")
         clean(page)
-    page.focus("button:has-text('Promote')")
-    page.keyboard.press("Enter")
-    page.wait_for_selector("text=This flag is resolved.")
+    follow(page, "button:has-text('Promote')", key="Enter")
+    assert page.is_visible("text=This flag is resolved.")
     clean(page)
     assert page.is_visible(f"text=judge@v1-r{flag.id} serves from now on")
 

@@ -13,7 +13,7 @@ from playwright.sync_api import Page
 
 from labeling import adjudication
 from labeling.models import CheckAnswer, Label, Queue, User
-from tests.browser.hands import press, settled, sign_in
+from tests.browser.hands import follow, press, settled, sign_in
 from tests.make import make_known, make_queue, make_signal, make_user
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -73,8 +73,8 @@ def test_a_shift_with_repeats_and_checks_is_told_after_it(
     page.keyboard.press("Enter")
     page.wait_for_url("**/done/")
     assert "0 of 1" in page.inner_text("main")  # decided otherwise
-    page.click("text=How steady my answers are")
-    page.wait_for_url("**/people/ann/")
+    follow(page, "text=How steady my answers are")
+    assert page.url.endswith("/people/ann/")
     assert "nothing was asked twice yet" in page.inner_text("h1")
     assert "is told an hour after the last answer" in page.inner_text("main")
     assert "Same answer again" not in page.inner_text("main")

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page
 
 from labeling import gold
 from labeling.models import OriginalReading, User
-from tests.browser.hands import sign_in
+from tests.browser.hands import follow, sign_in
 from tests.make import make_conversation, make_label, make_queue, make_signal, make_user
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -48,8 +48,8 @@ def test_from_the_choice_to_the_reading_on_record(
     for kind in ("email", "phone", "card", "iban"):
         page.check(f"[value={kind}]")
     page.select_option("[name=originals_role]", "engineer")
-    page.click("main button:text-is('Store')")
-    page.wait_for_selector("h1 >> text=Masked on pages, in the API and in exports")
+    follow(page, "main button:text-is('Store')")
+    assert "Masked on pages, in the API and in exports" in page.inner_text("h1")
     assert "Nobody has read an original" in page.inner_text("main")
     assert Axe().run(page)["violations"] == []
 
@@ -64,12 +64,12 @@ def test_from_the_choice_to_the_reading_on_record(
         assert shows(other) == (False, True), name
         assert (other.locator("text=Read the original").count() == 1) == (name == "eve")
         if name == "eve":
-            other.click("text=Read the original")
-            other.wait_for_selector("text=This is the original")
+            follow(other, "text=Read the original")
+            assert other.is_visible("text=This is the original")
             assert shows(other) == (True, False)
             assert Axe().run(other)["violations"] == []
-            other.click("text=Show it masked")
-            other.wait_for_selector("text=Masked here")
+            follow(other, "text=Show it masked")
+            assert other.is_visible("text=Masked here")
             assert shows(other) == (False, True)
             other.goto(f"{live_server.url}/datasets/gold/1/")
             assert "Texts are masked in every export" in other.inner_text("main")
@@ -89,8 +89,8 @@ def test_from_the_choice_to_the_reading_on_record(
     assert row.locator("td").all_inner_texts()[1:] == ["eve", "conversation c-1", "page"]
     for kind in ("email", "phone", "card", "iban"):
         page.uncheck(f"[value={kind}]")
-    page.click("main button:text-is('Store')")
-    page.wait_for_selector("h1 >> text=Nothing is masked")
+    follow(page, "main button:text-is('Store')")
+    assert "Nothing is masked" in page.inner_text("h1")
     page.goto(f"{live_server.url}/conversations/c-1/")
     assert shows(page) == (True, False) and page.locator("text=Read the original").count() == 0
 

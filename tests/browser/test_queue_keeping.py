@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from labeling import checks
 from labeling.models import Queue, Slot, User
-from tests.browser.hands import press, settled, sign_in
+from tests.browser.hands import follow, press, settled, sign_in
 from tests.make import make_frame, make_known, make_queue, make_signal, make_user
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -48,6 +48,7 @@ def keeping(page: Page, live_server: Any, queue: Queue) -> Page:
 
 def told(page: Page, text: str) -> None:
     page.wait_for_selector(f".message >> text={text}")
+    page.wait_for_load_state()  # the rest of the page comes after its message
 
 
 def test_a_queue_from_its_draw_to_its_close(page: Page, live_server: Any, elsewhere: Desk) -> None:
@@ -56,15 +57,15 @@ def test_a_queue_from_its_draw_to_its_close(page: Page, live_server: Any, elsewh
     for name, role in (("ada", "admin"), ("ann", "annotator"), ("ben", "annotator")):
         make_user(name, role=role)
     sign_in(page, live_server, "/queues/", name="ada")
-    page.click("text=Draw a queue")
+    follow(page, "text=Draw a queue")
     page.fill("[name=title]", "Mood pilot")
     page.check("text=Sentiment")
     page.fill("[name=size]", "4")
     page.get_by_label("Labels an item").fill("1")
     page.get_by_label("ann", exact=True).check()
     page.wait_for_selector("text=4 of 40 units")
-    page.click("main button[type=submit]")
-    page.wait_for_selector("h1 >> text=Mood pilot: 0 of 4 labels.")
+    follow(page, "main button[type=submit]")
+    assert "Mood pilot: 0 of 4 labels." in page.inner_text("h1")
 
     page.fill("[name=overlap]", "2")
     page.click("text=Raise")
@@ -157,8 +158,9 @@ def test_a_pause_is_told_to_those_at_the_desk_and_ends_when_it_opens(
     assert Slot.objects.filter(annotator__username="ann", state="done").count() == 2
     ann.keyboard.press("Enter")
     ann.wait_for_selector("h1 >> text=Mood is paused.")
+    ann.wait_for_load_state()
     assert Axe().run(ann)["violations"] == []
-    ann.click("main >> text=My queues")
+    follow(ann, "main >> text=My queues")
     ann.wait_for_selector("td >> text=paused")
     assert "Nothing waits for you." in ann.inner_text("h1")
 
@@ -238,10 +240,10 @@ def test_checks_and_practice_are_set_on_the_page(
         "repeat_share": 0.125, "repeat_after_items": 3, "repeat_after_minutes": 0, "gold_share": 0.2,
         "gold_feedback": True, "practice_size": 2, "practice_pass": 0.5,
     }  # fmt: skip
-    keeping.click("text=3 units of known answer, and why")
+    follow(keeping, "text=3 units of known answer, and why")
     keeping.fill("tbody tr:first-child textarea", "They thank twice.")
     keeping.click("tbody tr:first-child button")
-    keeping.wait_for_selector(".message >> text=is explained.")
+    told(keeping, "is explained.")
     assert "2 without a word why" in keeping.inner_text("h1")
     assert "Mood opens after a practice round." in elsewhere("ann").inner_text("h1")
 

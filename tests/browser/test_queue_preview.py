@@ -9,6 +9,7 @@ from axe_core_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
 from labeling.models import Queue
+from tests.browser.hands import follow, sign_in
 from tests.make import make_frame, make_signal, make_user
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -18,10 +19,7 @@ def test_the_preview_follows_the_form_and_the_draw_takes_what_it_showed(page: Pa
     make_frame({("chat", "smb"): 30, ("voice", "smb"): 10})
     make_signal()
     make_user("eve", role="engineer")
-    page.goto(f"{live_server.url}/sign-in/?next=/queues/new/")
-    page.fill("[name=username]", "eve")
-    page.fill("[name=password]", "correct horse")
-    page.click("main button")
+    sign_in(page, live_server, "/queues/new/", name="eve")
     page.wait_for_selector("text=choose what is asked")
     page.check("text=Sentiment")
     page.fill("[name=size]", "8")
@@ -31,7 +29,7 @@ def test_the_preview_follows_the_form_and_the_draw_takes_what_it_showed(page: Pa
     page.wait_for_selector("text=8 of 10 units")
     page.fill("[name=title]", "Voice pilot")
     assert Axe().run(page)["violations"] == []
-    page.click("main button[type=submit]")
-    page.wait_for_selector("text=Voice pilot: 0 of 8 labels.")
+    follow(page, "main button[type=submit]")
+    assert "Voice pilot: 0 of 8 labels." in page.inner_text("h1")
     queue = Queue.objects.get()
     assert set(queue.items.values_list("conversation__channel", flat=True)) == {"voice"}

@@ -11,7 +11,7 @@ from playwright.sync_api import Page
 
 from labeling import adjudication, labels, leasing
 from labeling.models import Guideline, Label, Queue, Ruling, Slot
-from tests.browser.hands import sign_in
+from tests.browser.hands import follow, sign_in
 from tests.make import make_conversation, make_known, make_label, make_queue, make_signal, make_user
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -166,8 +166,7 @@ def test_sets_and_numbers_are_decided_with_enter(page: Page, live_server: Any, s
 
 def test_who_agrees_with_whom_and_what_is_mixed_up_with_examples(desk: Page) -> None:
     desk.goto(desk.url.split("/review/")[0] + "/review/")
-    desk.click("a[href*=mixed] >> nth=0")
-    desk.wait_for_selector("h3 >> text=Who agrees with whom")
+    follow(desk, "a[href*=mixed] >> nth=0")
     row = desk.locator("[aria-label^='Who agrees with whom'] tbody tr")
     assert row.count() == 1 and "ann" in row.inner_text() and "ben" in row.inner_text() and "0 %" in row.inner_text()
     assert "are mixed up most" in desk.inner_text("h1")
@@ -220,6 +219,7 @@ def test_axe_finds_nothing_on_any_page_of_labelling(
     clean(page, "practice item")
     page.keyboard.press("1")
     page.wait_for_selector("a[rel=next]")
+    page.wait_for_load_state()
     clean(page, "practice, told")
 
 

@@ -13,6 +13,7 @@ from calibration.demo.load import PASSWORD
 from calibration.demo.story import Story
 from calibration.drift import causes, recalibration
 from calibration.models import DriftFlag
+from tests.browser.hands import follow
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True, reset_sequences=True)]
 # One fixed draw: a top-up queue is drawn by its flag's number.
@@ -29,8 +30,7 @@ class Reader:
         self.page.goto(f"{self.address}/sign-in/")
         self.page.fill("[name=username]", "eve")
         self.page.fill("[name=password]", PASSWORD)
-        self.page.click("main button")
-        self.page.wait_for_url(lambda address: "/sign-in/" not in address)
+        follow(self.page, "main button")
 
     def inbox(self) -> str:
         self.page.goto(f"{self.address}/drift/")
@@ -45,7 +45,8 @@ class Reader:
         form = self.page.locator("details.more", has=self.page.locator(f"summary:text-is('{summary}')"))
         form.locator("summary").click()
         form.locator(f"[name={field}]").fill(text)
-        form.locator("button").click()
+        with self.page.expect_navigation():
+            form.locator("button").click()
 
     def moved(self, before: str, after: str, year: int) -> tuple[str, dict[str, Any]]:
         """The sentence of the page about two months, and its parts as the page gives them away."""
@@ -57,7 +58,6 @@ class Reader:
 
     def told(self) -> tuple[str, dict[str, Any]]:
         """What the open page says has moved."""
-        self.page.wait_for_load_state()
         return self.page.inner_text("h1"), self.page.request.get(f"{self.page.url}&export=json").json()["parts"]
 
     def report(self, version: str) -> str:
@@ -97,13 +97,13 @@ def test_half_a_year(live_server: Any, page: Page) -> None:
     assert "this is the classifier, not the customers: the upgrade from v1 to v2" in sentence
     found["upgrade"] = parts["upgrade"]
     reader.open(upgrade)
-    page.click("button:has-text('Recalibrate')")
+    follow(page, "button:has-text('Recalibrate')")
     opened = recalibration.of(upgrade)
     assert opened is not None
     telling.answer(story, opened)
     reader.open(upgrade)
     for step in ("Freeze and fit", "Compare", "Promote"):
-        page.click(f"button:has-text('{step}')")
+        follow(page, f"button:has-text('{step}')")
     assert "This flag is resolved." in page.inner_text("main")
 
     # April: the promoted version is trusted where the upgrade was not; trial customers decline.
@@ -118,7 +118,7 @@ def test_half_a_year(live_server: Any, page: Page) -> None:
     ]
     sentence, _ = reader.moved("March", "April", story.year)
     assert "customers and classifier both moved: the upgrade from v2 to v2-r1" in sentence
-    page.click("text=what moved as it scores both periods")
+    follow(page, "text=what moved as it scores both periods")
     sentence, parts = reader.told()
     assert "this is the customers, not the classifier" in sentence
     found["customers"] = parts["customers"]
