@@ -37,16 +37,20 @@ class OneFlagSerializer(FlagSerializer):
 
     history = serializers.SerializerMethodField()
     causes = serializers.SerializerMethodField()
+    consequences = serializers.SerializerMethodField()
     recalibration = serializers.SerializerMethodField()
 
     class Meta(FlagSerializer.Meta):
-        fields = (*FlagSerializer.Meta.fields, "causes", "history", "recalibration")  # type: ignore[assignment]
+        fields = (*FlagSerializer.Meta.fields, "causes", "consequences", "history", "recalibration")  # type: ignore[assignment]
 
     def get_history(self, flag: DriftFlag) -> list[dict[str, Any]]:
         return flags.history(flag)
 
     def get_causes(self, flag: DriftFlag) -> list[dict[str, Any]]:
         return [cause.as_dict() for cause in causes.of(flag)]
+
+    def get_consequences(self, flag: DriftFlag) -> list[int]:
+        return [other.id for other in causes.consequences(flag)]
 
     def get_recalibration(self, flag: DriftFlag) -> dict[str, Any] | None:
         found = recalibration.of(flag)
@@ -65,6 +69,12 @@ class EvaluationSerializer(serializers.Serializer[Any]):
 
 class NoteSerializer(serializers.Serializer[Any]):
     note = serializers.CharField(required=False, allow_blank=True, default="")
+
+
+class ResolveSerializer(NoteSerializer):
+    following = serializers.ListField(
+        child=serializers.IntegerField(), default=list, help_text="flags that follow from it and end with it"
+    )
 
 
 class ReasonSerializer(serializers.Serializer[Any]):
@@ -178,14 +188,16 @@ class Assign(APIView):
 
 
 class Resolve(APIView):
-    """What it told of was mended in another way than by a recalibration; needs a note that says how."""
+    """What it told of was mended in another way than by a recalibration; needs a note that says how.
+
+    Flags that may follow from it, as `consequences` lists them, are resolved with it where they are named.
+    """
 
     scope = "ingest"
 
-    @extend_schema(operation_id="drift_resolve", request=NoteSerializer, responses=OneFlagSerializer)
+    @extend_schema(operation_id="drift_resolve", request=ResolveSerializer, responses=OneFlagSerializer)
     def post(self, request: Request, flag_id: int) -> Response:
-        note = given(NoteSerializer, request)["note"]
-        return told(flags.resolve(flag=flags.get(flag_id), by=who(request), note=note))
+        return told(flags.resolve(flag=flags.get(flag_id), by=who(request), **given(ResolveSerializer, request)))
 
 
 class Recalibrate(APIView):

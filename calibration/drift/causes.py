@@ -6,7 +6,7 @@ What was mended explains what began before it was mended, and nothing later; wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -16,9 +16,11 @@ from calibration import slices
 from calibration.drift import flag_words
 from calibration.models import DriftFlag, Transcription
 
-NEAR = timedelta(days=42)
-"""A change point is known to some weeks only, and a fall takes time to show."""
+BEFORE, AFTER = timedelta(days=42), timedelta(days=21)
+"""How long before a flag its cause may have begun, since a fall takes time to show, and how long after it: both change points
+are known to some weeks only."""
 Kind = DriftFlag.Kind
+UPSTREAM = (Kind.ASR, Kind.SILENT_CHANGE)
 DOWNSTREAM = (Kind.AGREEMENT, Kind.MIX)
 
 
@@ -40,20 +42,37 @@ class Cause:
 
 def of(flag: DriftFlag) -> list[Cause]:
     """Flags that may explain this one, the nearest in time first."""
-    if flag.kind not in DOWNSTREAM:
-        return []
-    upstream = DriftFlag.objects.filter(kind__in=[Kind.ASR, Kind.SILENT_CHANGE])
-    found = [other for other in upstream.select_related("version__classifier") if _explains(other, flag)]
-    found.sort(key=lambda other: abs((_began(other) - _began(flag)).days))
-    return [Cause(other, _sentence(other)) for other in found]
+    upstream = DriftFlag.objects.filter(kind__in=UPSTREAM).select_related("version__classifier")
+    return [Cause(other, _sentence(other)) for other in _nearest(flag, upstream)]
 
 
 def consequences(flag: DriftFlag) -> list[DriftFlag]:
     """Flags that this one may explain."""
-    if flag.kind not in (Kind.ASR, Kind.SILENT_CHANGE):
+    if flag.kind not in UPSTREAM:
         return []
     downstream = DriftFlag.objects.filter(kind__in=DOWNSTREAM).select_related("version__classifier")
     return [other for other in downstream if _explains(flag, other)]
+
+
+def led(flags: Sequence[DriftFlag]) -> list[tuple[DriftFlag, list[DriftFlag]]]:
+    """One trouble, one line: each flag with those of the others that may follow from it, the nearest cause leading.
+
+    Every flag is there once; their order is kept.
+    """
+    followers: dict[int, list[DriftFlag]] = {}
+    for flag in flags:
+        for cause in _nearest(flag, flags)[:1]:
+            followers.setdefault(cause.id, []).append(flag)
+    following = {flag.id for some in followers.values() for flag in some}
+    return [(flag, followers.get(flag.id, [])) for flag in flags if flag.id not in following]
+
+
+def _nearest(flag: DriftFlag, among: Iterable[DriftFlag]) -> list[DriftFlag]:
+    """Those of the flags that may explain this one, the nearest in time first."""
+    if flag.kind not in DOWNSTREAM:
+        return []
+    found = [other for other in among if other.kind in UPSTREAM and _explains(other, flag)]
+    return sorted(found, key=lambda other: abs((_began(other) - _began(flag)).days))
 
 
 def _explains(cause: DriftFlag, flag: DriftFlag) -> bool:
@@ -61,7 +80,7 @@ def _explains(cause: DriftFlag, flag: DriftFlag) -> bool:
     if cause.state == DriftFlag.State.DISMISSED or not slices.overlap(cause.slice, flag.slice):
         return False
     mended = _mended(cause)
-    if abs(_began(cause) - _began(flag)) > NEAR or (mended is not None and _began(flag) > mended):
+    if not -AFTER <= _began(flag) - _began(cause) <= BEFORE or (mended is not None and _began(flag) > mended):
         return False
     if cause.kind == Kind.SILENT_CHANGE:
         return cause.version_id == flag.version_id

@@ -27,11 +27,16 @@ WATCHED = {
 }
 
 
-def inbox(flags: Sequence[DriftFlag], *, watched: int) -> str:
-    """The answer first: how many flags there are, and the one that costs most."""
+def inbox(flags: Sequence[DriftFlag], *, watched: int, following: int = 0) -> str:
+    """The answer first: how many flags there are, how many of them only follow from others, and the one that costs most."""
     if not flags:
         return "Nothing has drifted." if watched else "Nothing is watched yet."
-    count = f"{NUMBERS[len(flags)] if len(flags) < len(NUMBERS) else len(flags)} flag{'s' if len(flags) > 1 else ''}."
+    leading = len(flags) - following
+    count = f"{_number(leading)} flag{'s' if leading > 1 else ''}"
+    if following:
+        it = "it" if leading == 1 else "them"
+        count += f", and {_number(following).lower()} that may follow from {it}"
+    count += "."
     costly = [flag for flag in flags if _costs(flag)]
     if not costly:
         clearest = max(flags, key=lambda flag: flag.evidence.get("e_value") or 0.0)
@@ -40,14 +45,14 @@ def inbox(flags: Sequence[DriftFlag], *, watched: int) -> str:
         lead = f"{count[:-1]}: " if len(flags) == 1 else f"{count} The clearest: "
         return f"{lead}{what[0].lower() if not what.startswith('“') else '“'}{what[1:]}{where} ({clearest.version})."
     worst = max(costly, key=lambda flag: abs(amount(flag) or 0.0))
-    since = f" since {day(worst.since, beside=worst.raised_at)}" if worst.since else ""
-    many = (
-        f"{NUMBERS[len(costly)] if len(costly) < len(NUMBERS) else len(costly)} cost"
-        if len(costly) > 1
-        else "One costs"
-    )
+    since = f", since {day(worst.since, beside=worst.raised_at)}" if worst.since else ""
+    many = f"{_number(len(costly))} cost" if len(costly) > 1 else "One costs"
     first = "you now" if len(costly) == 1 else "you now, first of all"
     return f"{count} {many} {first}: {cost(worst, place=True)}{since}."
+
+
+def _number(count: int) -> str:
+    return NUMBERS[count] if count < len(NUMBERS) else str(count)
 
 
 def amount(flag: DriftFlag) -> float | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
 from django.db import transaction
 
-from calibration.drift import flag_words
+from calibration.drift import causes, flag_words
 from calibration.models import Classifier, DriftFlag, FlagEvent
 from labeling.errors import Conflict, NotFound, Refused
 from labeling.models import User
@@ -86,11 +86,18 @@ def dismiss(*, flag: DriftFlag, by: User | None, reason: str) -> DriftFlag:
     return move(flag=flag, to=State.DISMISSED, allowed=DriftFlag.ACTIVE, action="dismissed", by=by, note=reason)
 
 
-def resolve(*, flag: DriftFlag, by: User | None, note: str) -> DriftFlag:
-    """What it told of has been mended, and how."""
+@transaction.atomic
+def resolve(*, flag: DriftFlag, by: User | None, note: str, following: Collection[int] = ()) -> DriftFlag:
+    """What it told of has been mended, and how; with it, by their numbers, flags that may follow from it."""
     note = note.strip()
     if not note:
         raise Refused("no_note", "say how it was mended", field="note")
+    may_follow = {other.id: other for other in causes.consequences(flag)}
+    for number in sorted(following):
+        if number not in may_follow:
+            raise Refused("does_not_follow", f"flag {number} does not follow from flag {flag.id}", field="following")
+        with_it, seen = f"with flag {flag.id}: {note}", [State.OPEN, State.ACKNOWLEDGED]
+        move(flag=may_follow[number], to=State.RESOLVED, allowed=seen, action="resolved", by=by, note=with_it)
     return move(flag=flag, to=State.RESOLVED, allowed=DriftFlag.ACTIVE, action="resolved", by=by, note=note)
 
 

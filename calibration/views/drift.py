@@ -36,13 +36,14 @@ def inbox(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
     active = flags.active()
     shown = [flag for flag in active if flag.snoozed_until is None or flag.snoozed_until <= now]
+    led = causes.led(shown)
     monitors = list(Monitor.objects.filter(enabled=True).select_related("classifier"))
     watched = [stream for monitor in monitors for stream in monitor.streams]
     context = {
-        "sentence": flag_words.inbox(shown, watched=len(monitors)),
-        "rows": [flag_words.row(flag) for flag in shown],
+        "sentence": flag_words.inbox(shown, watched=len(monitors), following=len(shown) - len(led)),
+        "rows": _rows(led),
         "snoozed": [flag_words.row(flag) for flag in active if flag not in shown],
-        "closed": _closed() if request.GET.get("closed") else [],
+        "closed": _rows(causes.led(_closed())) if request.GET.get("closed") else [],
         "monitors": len(monitors),
         "streams": len(watched),
         "guarantee": GUARANTEE,
@@ -104,8 +105,12 @@ def _snooze(flag: DriftFlag, request: HttpRequest) -> str:
 
 
 def _resolve(flag: DriftFlag, request: HttpRequest) -> str:
-    flags.resolve(flag=flag, by=person(request), note=request.POST.get("note", ""))
-    return "Resolved."
+    asked = request.POST.getlist("following")
+    if not all(one.isdecimal() for one in asked):
+        raise Refused("bad_flag", "a flag that follows is named by its number", field="following")
+    note, following = request.POST.get("note", ""), [int(one) for one in asked]
+    flags.resolve(flag=flag, by=person(request), note=note, following=following)
+    return f"Resolved, and {len(following)} that followed from it." if following else "Resolved."
 
 
 def _assign(flag: DriftFlag, request: HttpRequest) -> str:
@@ -160,6 +165,7 @@ CHANGES: dict[str, Callable[[DriftFlag, HttpRequest], str]] = {
 def _flag_context(flag: DriftFlag) -> dict[str, Any]:
     row = recalibration.of(flag)
     progress = queue_verbs.progress([row.queue])[row.queue.id] if row and row.queue else None
+    consequences = [(other, slices.words(other.slice)) for other in causes.consequences(flag)]
     people = User.objects.filter(is_active=True, role__in=["engineer", "admin"]).order_by("username")
     return {
         "flag": flag,
@@ -174,7 +180,8 @@ def _flag_context(flag: DriftFlag) -> dict[str, Any]:
         "others": recalibration.others(flag) if row and row.state == row.State.LABELLING else [],
         "seen": flag_words.seen(flag.evidence),
         "causes": causes.of(flag),
-        "consequences": [(other, slices.words(other.slice)) for other in causes.consequences(flag)],
+        "consequences": consequences,
+        "ending_with_it": [(other, place) for other, place in consequences if other.state in ("open", "acknowledged")],
         "active": flag.state in DriftFlag.ACTIVE,
         "where": slices.words(flag.slice),
         "moved": _what_moved(flag),
@@ -195,9 +202,13 @@ def _what_moved(flag: DriftFlag) -> str:
     return f"{reverse('moved', args=[classifier.signal.slug])}?{urlencode(query)}"
 
 
-def _closed() -> list[dict[str, Any]]:
-    rows = DriftFlag.objects.exclude(state__in=DriftFlag.ACTIVE).select_related("version__classifier", "recalibration")
-    return [flag_words.row(flag) for flag in rows[:50]]
+def _rows(led: list[tuple[DriftFlag, list[DriftFlag]]]) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    return [(flag_words.row(flag), [flag_words.row(other) for other in others]) for flag, others in led]
+
+
+def _closed() -> list[DriftFlag]:
+    rows = DriftFlag.objects.exclude(state__in=DriftFlag.ACTIVE)
+    return list(rows.select_related("version__classifier", "assigned_to", "recalibration")[:50])
 
 
 def _quiet(watched: list[dict[str, Any]], active: list[DriftFlag]) -> list[dict[str, Any]]:

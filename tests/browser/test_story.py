@@ -11,7 +11,7 @@ from playwright.sync_api import Page
 from calibration.demo import story as telling
 from calibration.demo.load import PASSWORD
 from calibration.demo.story import Story
-from calibration.drift import causes, recalibration
+from calibration.drift import causes, flags, recalibration
 from calibration.models import DriftFlag
 from tests.browser.hands import follow
 
@@ -138,15 +138,17 @@ def test_half_a_year(live_server: Any, page: Page) -> None:
     sentence, parts = reader.moved("April", "May", story.year)
     assert "this is the classifier, not the customers: transcription" in sentence
     found["transcription"] = parts["transcription"]
-    for flag in (regression, *downstream):
-        reader.open(flag)
-        reader.say("Resolve", "note", "Back to clearvoice@5 from 1 June.")
+    assert downstream and f"{len(downstream)} more may follow from it" in reader.inbox()
+    reader.open(regression)
+    reader.say("Resolve", "note", "Back to clearvoice@5 from 1 June.")  # with what followed from it
+    assert not flags.active()
 
     # June: the vendor changes the model without a word; the canaries tell.
     telling.june(story)
     silent, *downstream = raised(known)
     assert named(silent) == (Kind.SILENT_CHANGE, serving, "")
     assert all(silent in [cause.flag for cause in causes.of(flag)] for flag in downstream)
+    assert reader.inbox().startswith("One flag")
     assert "of canaries are answered differently, beyond its own noise" in reader.open(silent)
     sentence, parts = reader.moved("April", "June", story.year)
     assert "this is the classifier, not the customers: silent drift" in sentence

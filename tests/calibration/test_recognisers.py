@@ -179,7 +179,7 @@ def test_a_regression_is_offered_as_a_cause_downstream_and_only_there(client: Cl
     apart = [
         _flag(version, {"channel": "chat"}, near),
         _flag(version, {"channel": "voice", "cohort": "none"}, near),
-        _flag(version, {"channel": "voice"}, near - timedelta(days=90)),
+        _flag(version, {"channel": "voice"}, near - timedelta(days=30)),
     ]
     assert [cause.flag for cause in causes.of(below)] == [upstream] and causes.consequences(upstream) == [below]
     assert not any(causes.of(flag) for flag in apart)
@@ -190,6 +190,37 @@ def test_a_regression_is_offered_as_a_cause_downstream_and_only_there(client: Cl
     assert "ear@1" in client.get("/classifiers/").content.decode()
     flags.dismiss(flag=upstream, by=None, reason="a test call centre")
     assert not causes.of(below) and not causes.consequences(flags.get(upstream.id))
+
+
+def test_what_follows_stands_under_its_cause_and_ends_with_it(client: Client) -> None:
+    """The list has one line a trouble; whoever mends the cause says which of the others end with it, here and over HTTP."""
+    signal = make_signal()
+    silent_version, other_version = make_version(signal), make_version(signal, "v2")
+    silent = _flag(silent_version, {}, NOW.date(), kind="silent_change")
+    follows = [_flag(silent_version, {"channel": name}, NOW.date()) for name in ("chat", "email", "voice")]
+    alone = _flag(other_version, {"channel": "chat"}, NOW.date())
+    led = causes.led([follows[0], silent, alone, *follows[1:]])
+    assert led == [(silent, follows), (alone, [])]
+    assert causes.led(follows) == [(one, []) for one in follows]  # where their cause is not among them
+    client.force_login(make_user("ada", role="engineer"))
+    page = client.get("/drift/").content.decode()
+    assert "Two flags, and three that may follow from them." in page
+    assert "3 more may follow from it: agreement fell on voice; agreement fell on email; agreement fell on chat" in page
+    assert page.count('id="flag-') == 5
+    flags.move(flag=follows[2], to="recalibrating", allowed=["open"], action="recalibrating", by=None)
+    page = client.get(f"/drift/{silent.id}/").content.decode()
+    assert [f'name="following" value="{one.id}" checked' in page for one in follows] == [True, True, False]
+
+    def resolve(**said: Any) -> Any:
+        return client.post(f"/drift/{silent.id}/change/", {"action": "resolve", "note": "rolled back", **said})
+
+    assert "does not follow" in resolve(following=[follows[0].id, alone.id]).content.decode()
+    assert "named by its number" in resolve(following="all").content.decode()
+    assert resolve(following=[follows[0].id, follows[2].id]).status_code == 409  # somebody works on that one
+    assert not DriftFlag.objects.filter(state="resolved").exists()
+    resolve(following=[follows[0].id])
+    assert set(DriftFlag.objects.filter(state="resolved")) == {silent, follows[0]}
+    assert follows[0].events.get().note == f"with flag {silent.id}: rolled back"
 
 
 def test_what_was_mended_explains_what_began_before_and_nothing_later() -> None:
