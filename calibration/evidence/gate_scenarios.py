@@ -14,7 +14,7 @@ from scipy import stats
 from calibration import slices
 from calibration.evidence import reports
 from calibration.evidence.gate_checks import Check
-from calibration.evidence.policies import Scenario
+from calibration.evidence.policies import Policy, Scenario
 from calibration.models import ClassifierVersion, Prediction
 from calibration.stats.estimate import Estimate
 from calibration.stats.intervals import wilson
@@ -26,14 +26,17 @@ PERSONA = "persona"
 Place = tuple[tuple[str, str], ...]
 
 
-def checks(asked: Scenario, gold: DatasetVersion, version: ClassifierVersion, scenario: str) -> list[Check]:
-    """What a gate checks of a run. Refused where the run is not there, or where the value is no answer of the signal."""
+def checks(
+    policy: Policy, asked: Scenario, gold: DatasetVersion, version: ClassifierVersion, scenario: str
+) -> list[Check]:
+    """What a gate checks of a run. Refused where the run is not there, where nothing in it has a name that is sliced by,
+    or where the value is no answer of the signal."""
     signal = gold.dataset.signal
     if signal.unit != Signal.Unit.CONVERSATION or signal.scale == Signal.Scale.MULTILABEL:
         raise Refused("other_signal", "a scenario is gated by one answer for each whole conversation", field="scenario")
-    known = set(signal.categories.values_list("value", flat=True))
-    if asked.value not in known:
-        raise Refused("unknown_value", f"{asked.value!r} is none of {', '.join(sorted(known))}", field="scenario")
+    answers = set(signal.categories.values_list("value", flat=True))
+    if asked.value not in answers:
+        raise Refused("unknown_value", f"{asked.value!r} is none of {', '.join(sorted(answers))}", field="scenario")
     homes = list(
         Conversation.objects.filter(Q(source=scenario) | Q(attributes__scenario=scenario))
         .order_by("id")
@@ -41,6 +44,8 @@ def checks(asked: Scenario, gold: DatasetVersion, version: ClassifierVersion, sc
     )
     if not homes:
         raise Refused("unknown_scenario", f"no conversation is of the scenario {scenario!r}", field="scenario")
+    known = {"channel", "cohort", PERSONA}.union(*(home[-1] or {} for home in homes))
+    policy.check_known(asked.by, known, "the scenario")
     said = dict(
         Prediction.objects.filter(
             version=version, turn=WHOLE, status=Prediction.Status.OK, conversation__in=[home[0] for home in homes]

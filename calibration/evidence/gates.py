@@ -17,6 +17,7 @@ from calibration.evidence import (
     measuring,
     pairing,
     policies,
+    printing,
     reports,
     sentences,
 )
@@ -67,13 +68,14 @@ def run(
             else "the policy asks nothing of a scenario"
         )
         raise Refused("no_scenario", why, field="scenario")
+    _check_names(asked, gold)
     checks = [*_bars(asked, gold, version), *_missing(asked, gold, version)]
     checks += gate_limits.limits(asked, gold, version)
     if asked.no_worse is not None and other is not None:
         pairing.check_comparable(gold, other)
         checks += _no_worse(asked.no_worse, gold, version, other)
     if asked.scenario is not None:
-        checks += gate_scenarios.checks(asked.scenario, gold, version, scenario)
+        checks += gate_scenarios.checks(asked, asked.scenario, gold, version, scenario)
     _judge(checks)
     document = _document(asked, gold, version, other, checks) | ({"scenario": scenario} if scenario else {})
     with transaction.atomic():
@@ -147,12 +149,22 @@ def markdown(document: dict[str, Any]) -> str:
 
 
 def told(value: dict[str, Any]) -> str:
-    """A value with its interval, or why there is none."""
+    """A value with its interval; a dash where there is none, since the check's reason says why."""
     if value.get("value") is None:
-        return sentences.reason(value.get("reason"))
+        return printing.NONE
     if value.get("low") is None:
         return f"{value['value']:.3f}"
     return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
+
+
+def _check_names(asked: Policy, gold: DatasetVersion) -> None:
+    """Every name that the policy slices the gold by is a name of some gold unit."""
+    names = dict.fromkeys([*asked.dimensions, *(asked.worst_slice.by if asked.worst_slice else ())])
+    known = {*pairing.CORE, *pairing.PERIODS}
+    if not known.issuperset(names):
+        for attributes in gold.rows.values_list("attributes", flat=True).distinct():
+            known.update(attributes or {})
+    asked.check_known(list(names), known, "the gold")
 
 
 def _bars(asked: Policy, gold: DatasetVersion, version: ClassifierVersion) -> list[Check]:
@@ -202,7 +214,8 @@ def _bar(rule: Rule, row: dict[str, Any], value: dict[str, Any], p: float) -> Ch
     reason = ""
     unproven = False
     if few:
-        reason, unproven = f"{row.get('n', 0)} gold units, {rule.min_n} are asked for", True
+        # Gold that there is not at all is no thin evidence but a missing metric.
+        reason, unproven = f"{row.get('n', 0)} gold units, {rule.min_n} are asked for", row.get("n", 0) > 0
     elif value.get("value") is None:
         reason, unproven = sentences.reason(value.get("reason")), value.get("reason") == "too_few_items"
     elif absent:
@@ -266,7 +279,7 @@ def _no_worse(
         held = paired.non_inferiority(statistic, joint_table(scale, found), asked.margin, **comparing.options(scale))
         name = f"{statistic} no worse than {other} on {slices.words(dict(key), 'all')}"
         value = held.difference.as_dict()
-        reason = "" if held.passed else held.reason or "a loss beyond the margin is not ruled out"
+        reason = "" if held.passed else _loss(held.reason)
         text = f"Δ > −{asked.margin:g}"
         p = 1.0 if held.p is None else held.p
         open_still = not held.passed and value.get("high") is not None and value["high"] >= -asked.margin
@@ -295,11 +308,16 @@ def _no_larger_error(
         difference, p = paired.mean(sums), paired.below_p(sums, asked.margin)
         passed = p <= LEVEL
         name = f"{comparing.ERROR} no worse than {other} on {slices.words(dict(key), 'all')}"
-        reason = "" if passed else difference.reason or "a loss beyond the margin is not ruled out"
+        reason = "" if passed else _loss(difference.reason)
         open_still = not passed and difference.low is not None and difference.low <= asked.margin
         text, value = f"Δ < {asked.margin:g}", difference.as_dict()
         checks.append(Check(name, dict(key), comparing.ERROR, text, value, p, passed, reason, unproven=open_still))
     return checks
+
+
+def _loss(reason: str | None) -> str:
+    """Why a candidate is not shown to be no worse: there is no difference to speak of, or it may be too large."""
+    return sentences.reason(reason) if reason else "a loss beyond the margin is not ruled out"
 
 
 def _judge(checks: Sequence[Check]) -> None:

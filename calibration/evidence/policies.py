@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -91,12 +91,26 @@ class Policy:
     scenario: Scenario | None = None
     lenient: bool = False
     name: str = ""
+    named: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    """Every name that something is sliced by, with the line and the field that say it first."""
 
     @property
     def dimensions(self) -> tuple[str, ...]:
         """Everything that the policy slices by."""
         named = [name for rule in self.rules for name in (*rule.by, *rule.slice)]
         return tuple(dict.fromkeys([*named, *(self.no_worse.by if self.no_worse else ())]))
+
+    def check_known(self, names: Sequence[str], known: Collection[str], what: str) -> None:
+        """Refuse names that nothing of `what` has: the one slice `unknown` would be the whole, and pass where it does."""
+        wrong = []
+        for name in names:
+            if name not in known:
+                near = difflib.get_close_matches(name, sorted(known), 1)
+                hint = f": did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(known))}"
+                line, where = self.named[name]
+                wrong.append(RowError(line, where, f"{what} has no {name!r}{hint}"))
+        if wrong:
+            raise Refused("bad_policy", "the policy cannot be used", errors=wrong)
 
 
 def read(text: str, *, statistic: str = "kappa") -> Policy:
@@ -141,6 +155,7 @@ def read(text: str, *, statistic: str = "kappa") -> Policy:
         and Scenario(asked["value"], asked["at_least"], tuple(asked.get("by", ())), asked.get("min_n", 0)),
         lenient=given.get("on_unproven") == "pass",
         name=given.get("name", ""),
+        named=reader.named,
     )
 
 
@@ -148,7 +163,7 @@ def _worst(given: Mapping[str, Any] | None, by: tuple[str, ...], statistic: str)
     if given is None:
         return None
     own = tuple(given.get("by", by)) or ("channel",)
-    return WorstSlice(given.get("statistic", statistic), given.get("at_least", 0.0), own)
+    return WorstSlice(given.get("statistic", statistic), given["at_least"], own)
 
 
 def _rule(given: Mapping[str, Any], by: tuple[str, ...], statistic: str) -> Rule:
@@ -162,6 +177,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self.errors: list[RowError] = []
+        self.named: dict[str, tuple[int, str]] = {}
 
     def wrong(self, node: yaml.Node | None, name: str, message: str) -> None:
         self.errors.append(RowError(node.start_mark.line + 1 if node is not None else 1, name, message))
@@ -180,6 +196,8 @@ class _Reader:
                 self.wrong(key, key.value, "is given twice")
             else:
                 found[key.value] = self.value(value, schema[key.value], key.value)
+        if schema is SCHEMA["worst_slice"] and "at_least" not in found:
+            self.wrong(node, "at_least", "is missing: the weakest slice needs its bar")
         return found
 
     def value(self, node: yaml.Node, kind: Any, name: str) -> Any:
@@ -226,13 +244,18 @@ class _Reader:
         if not all(isinstance(item, yaml.ScalarNode) for item in items):
             self.wrong(node, name, "must be a list of names, such as [channel, cohort]")
             return []
-        return [str(part).strip() for item in items for part in item.value.split(",") if str(part).strip()]
+        parts = [(item, part.strip()) for item in items for part in item.value.split(",") if part.strip()]
+        for item, part in parts:
+            self.named.setdefault(part, (item.start_mark.line + 1, name))
+        return [part for _, part in parts]
 
     def slice(self, node: yaml.Node, name: str) -> dict[str, str]:
         scalar = isinstance(node, yaml.MappingNode) and all(isinstance(v, yaml.ScalarNode) for _, v in node.value)
         if not scalar or not node.value:
             self.wrong(node, name, "must name a slice, such as {channel: voice}")
             return {}
+        for key, _ in node.value:
+            self.named.setdefault(str(key.value), (key.start_mark.line + 1, name))
         return {str(key.value): str(value.value) for key, value in node.value}
 
     def rules(self, node: yaml.Node, name: str) -> list[dict[str, Any]]:

@@ -224,7 +224,7 @@ def gate(request: HttpRequest, run_id: int) -> HttpResponse:
     rows = [
         check
         | {
-            "told": "–" if check["value"].get("value") is None else gates.told(check["value"]),
+            "told": gates.told(check["value"]),
             "p_told": move_words.p_value(check["adjusted_p"]),
         }
         for check in run.document["checks"]

@@ -141,6 +141,7 @@ def test_no_worse_than_the_baseline(tmp_path: Path) -> None:
         ("min_n: few\nat_least: 0.5\n", 1, "min_n"),
         ("at_least: 0.5\non_unproven: maybe\n", 2, "on_unproven"),
         ("worst_slice:\n  at_leest: 0.5\n", 2, "at_leest"),
+        ("max_missing: 0.1\nworst_slice: {by: [channel]}\n", 2, "at_least"),
         ("max_seconds: -1\n", 1, "max_seconds"),
     ],
 )
@@ -148,6 +149,52 @@ def test_a_typo_is_refused_where_it_stands(policy: str, line: int, field: str | 
     with pytest.raises(Refused) as refused:
         policies.read(policy)
     assert (refused.value.errors[0].line, refused.value.errors[0].field) == (line, field)
+
+
+@pytest.mark.parametrize(
+    ("policy", "line", "field"),
+    [
+        ("by: [channel,\n  chort]\nat_least: 0.5\n", 2, "by"),
+        ("rules:\n  - {at_least: 0.5}\n  - slice: {chanel: voice}\n    at_least: 0.5\n", 3, "slice"),
+        ("worst_slice:\n  at_least: 0.5\n  by: chanel\n", 3, "by"),
+        ("no_worse_than_baseline:\n  by: [chanel]\n", 2, "by"),
+        (
+            "at_least: 0.5\nscenario: {value: positive, at_least: 0.8,\n  by: [channel, persna]}\n",
+            3,
+            "by",
+        ),
+    ],
+)
+def test_a_name_that_nothing_has_is_no_slice(policy: str, line: int, field: str) -> None:
+    scenario(1.0)
+    with pytest.raises(Refused) as refused:
+        run = "run-7" if "scenario" in policy else ""
+        gates.run(policy=policy, dataset="gold@1", candidate="judge@good", baseline="judge@bad", scenario=run)
+    (wrong,) = refused.value.errors
+    assert (wrong.line, wrong.field) == (line, field) and "did you mean" in wrong.message
+    assert not GateRun.objects.exists()
+
+
+def test_a_slice_without_gold_fails_also_where_thin_evidence_passes() -> None:
+    policy = "on_unproven: pass\nmin_n: 50\nrules:\n  - {slice: {channel: vioce}, at_least: 0.5}\n"
+    done = gates.run(policy=policy, dataset="gold@1", candidate="judge@good")
+    assert [check["outcome"] for check in done.document["checks"]] == ["failed"] and not done.passed
+
+
+def test_a_reason_is_told_once() -> None:
+    """Where there is no value, the reason says why; the value does not say it again."""
+    document = gates.run(policy="max_cost: 1\n", dataset="gold@1", candidate="judge@good").document
+    (reason,) = [check["reason"] for check in document["checks"]]
+    assert gates.markdown(document).count("| – | no answer on the gold says its cost |") == 1
+    (failure,) = ElementTree.fromstring(gates.junit(document)).iter("failure")
+    assert failure.get("message") == reason and failure.text == "asked: ≤ 1\nfound: –"
+
+
+def test_versions_without_a_unit_in_common_are_told_apart_in_words() -> None:
+    nothing = make_version(Signal.objects.get(), "silent")
+    policy = "no_worse_than_baseline: {margin: 0.05}\n"
+    done = gates.run(policy=policy, dataset="gold@1", candidate=str(nothing), baseline="judge@good")
+    assert [check["reason"] for check in done.document["checks"]] == ["there are no labels with a prediction here"]
 
 
 def test_unusable_input_is_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
