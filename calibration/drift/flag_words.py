@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from calibration import slices
+from calibration import numerals, slices
 from calibration.models import DriftFlag, Recalibration
 from calibration.stats.map_fits import LEAST_HELD_OUT
 
@@ -216,7 +216,7 @@ def _validated(document: dict[str, Any]) -> str:
     name = document["statistic"].replace("_", " ")
     found = [f"{name} {old:.2f} → {new:.2f}"] if old is not None and new is not None else []
     change = document.get("brier", {}).get("value")
-    found += [f"Brier score {change:+.3f}".replace("-", "−")] if change is not None else []
+    found += [f"Brier score {numerals.signed(change, 3)}"] if change is not None else []
     verdict = "better" if document["passed"] else "not shown to be better"
     told = f"{verdict}: {', '.join(found)} on {document['labels']} labels, {document['method']}"
     parts = document.get("slices", [])

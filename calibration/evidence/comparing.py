@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from calibration import numerals
 from calibration.errors import NotComparable
 from calibration.evidence import measuring, pairing, sentences
 from calibration.evidence.cells import ErrorCell, JointCell
@@ -202,7 +203,7 @@ def sentence(document: dict[str, Any]) -> str:
         return f"{b} is better than {a}: {spelled} {way} by {size}{tail}."
     if word == "worse":
         return f"{b} is worse than {a}: {spelled} {way} by {size}."
-    return f"No difference between {b} and {a} is proven: {spelled} moves by {found['value']:+.2f}{tail}."
+    return f"No difference between {b} and {a} is proven: {spelled} moves by {numerals.signed(found['value'])}{tail}."
 
 
 def statement(document: dict[str, Any]) -> str:
@@ -212,8 +213,7 @@ def statement(document: dict[str, Any]) -> str:
     claim = f"{b} is at most {whole['margin']:g} worse than {a} in {spelled}"
     if whole["limit"] is None:
         return f"Whether {claim} cannot be told: {sentences.reason(whole['reason'])}."
-    number = f"{whole['limit']:+.2f}".replace("-", "−")
-    limit = f"the one-sided 95 % limit of the difference is {number}"
+    limit = f"the one-sided 95 % limit of the difference is {numerals.signed(whole['limit'])}"
     if not whole["passed"]:
         return f"That {claim} is not shown: {limit}."
     open_still = [row for row in document["rows"][1:] if not row["not_worse"]["passed"]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from calibration import numerals
 from calibration.evidence import sentences
 
 NAMES = {
@@ -83,7 +84,7 @@ def change(value: float | None, share: bool) -> str:
     """A difference for people, with its sign: +8.4 points as +8.4, a mean as +0.21."""
     if value is None:
         return "–"
-    return (f"{100 * value:+.1f}" if share else f"{value:+.2f}").replace("-", "−")
+    return numerals.points(value) if share else numerals.signed(value)
 
 
 def p_value(p: float | None) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from calibration import numerals
 from calibration.stats.estimate import Estimate
 
 Verdict = Literal["customers", "classifier", "both", "nothing moved", "not enough evidence"]
@@ -134,15 +135,9 @@ def _amount(value: float, points: bool) -> str:
 
 
 def _signed(value: float, points: bool) -> str:
-    return _minus(f"{100 * value:+.1f} points" if points else f"{value:+.2f}")
+    return f"{numerals.points(value)} points" if points else numerals.signed(value)
 
 
 def _with_interval(part: Estimate, points: bool) -> str:
-    scale, digits = (100.0, 1) if points else (1.0, 2)
-    low, high = (part.low or 0.0) * scale, (part.high or 0.0) * scale
-    return f"{_signed(part.value or 0.0, points)}, {_minus(f'{low:+.{digits}f} to {high:+.{digits}f}')}"
-
-
-def _minus(text: str) -> str:
-    """With the sign that is as wide as a plus."""
-    return text.replace("-", "−")
+    write = numerals.points if points else numerals.signed
+    return f"{_signed(part.value or 0.0, points)}, {write(part.low or 0.0)} to {write(part.high or 0.0)}"

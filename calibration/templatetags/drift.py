@@ -10,6 +10,8 @@ from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
+from calibration import numerals
+
 register = template.Library()
 
 WIDTH, HEIGHT = 260, 44
@@ -59,7 +61,7 @@ def number(value: float) -> str:
 @register.filter
 def points(value: float | None) -> str:
     """A share as signed points with a true minus: +8.4."""
-    return "–" if value is None else f"{100 * value:+.1f}".replace("-", "−")
+    return "–" if value is None else numerals.points(value)
 
 
 @register.filter

@@ -6,6 +6,7 @@ from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
+from calibration import numerals
 from calibration.hearing import Hearing
 from calibration.stats.estimate import Estimate
 from calibration.stats.outcomes import ResponseBias
@@ -63,7 +64,7 @@ def tenths_limits(found: Estimate) -> str:
 @register.filter
 def plain(found: Estimate, digits: int = 1) -> str:
     """A number with a true minus sign, or a dash."""
-    return "–" if found.value is None else _written(found.value, digits)
+    return "–" if found.value is None else numerals.written(found.value, digits)
 
 
 @register.filter
@@ -72,12 +73,7 @@ def plain_limits(found: Estimate, digits: int = 1) -> str:
     if found.low is None or found.high is None:
         return ""
     separator = " to " if found.low < 0 else "–"
-    return f"{_written(found.low, digits)}{separator}{_written(found.high, digits)}"
-
-
-def _written(number: float, digits: int) -> str:
-    """Rounded first, so that nothing is written as minus zero."""
-    return f"{round(number, digits) + 0.0:.{digits}f}".replace("-", "−")
+    return f"{numerals.written(found.low, digits)}{separator}{numerals.written(found.high, digits)}"
 
 
 @register.simple_tag

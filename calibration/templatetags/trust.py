@@ -9,6 +9,7 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from calibration import numerals
 from calibration.evidence import sentences
 from calibration.moves import move_words
 from calibration.stats.verdicts import TRUSTED, UNPROVEN, UNTRUSTED
@@ -93,13 +94,13 @@ def in_words(row: dict[str, Any], statistic: str, bar: float) -> str:
 @register.filter
 def two(number: float | None) -> str:
     """Two decimals with a true minus sign, or a dash."""
-    return "–" if number is None else f"{number:.2f}".replace("-", "−")
+    return "–" if number is None else numerals.written(number)
 
 
 @register.filter
 def signed(number: float | None) -> str:
     """Two decimals with the sign of a difference."""
-    return "–" if number is None else f"{number:+.2f}".replace("-", "−")
+    return "–" if number is None else numerals.signed(number)
 
 
 @register.filter
