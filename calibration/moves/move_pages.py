@@ -118,7 +118,7 @@ def failure_table(document: dict[str, Any]) -> dict[str, Any] | None:
         return None
     cells = {(row["slice"]["channel"], row["slice"]["cohort"]): row for row in failures["rows"]}
     channels, cohorts = (sorted({key[at] for key in cells}) for at in (0, 1))
-    lines = [{"name": name, "cells": [cells.get((name, cohort)) for cohort in cohorts]} for name in channels]
+    lines = [{"name": name, "cells": [(cohort, cells.get((name, cohort))) for cohort in cohorts]} for name in channels]
     return {
         "columns": cohorts,
         "lines": lines,

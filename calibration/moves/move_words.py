@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 from calibration import numerals
@@ -45,6 +46,12 @@ def parts(found: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def by_slice(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every slice with its parts, each beside its name."""
+    names = [part["name"] for part in parts(found)]
+    return [row | {"named": list(zip(names, row["parts"].values(), strict=True))} for row in found["slices"]]
+
+
 def _told(name: str, part: dict[str, Any], *, upgraded: bool) -> str:
     if part.get("value") is None:
         return reason(part.get("reason"))
@@ -58,20 +65,37 @@ def reason(code: str | None) -> str:
 
 
 def trend(document: dict[str, Any], *, title: str, share: bool) -> str:
-    """Where the number stands now, corrected, and what the classifier says."""
+    """Where the number stands now, corrected, and what the classifier says; or when labels last told, if they do no longer."""
     points = document["series"][0]["points"]
     full = [point for point in points if point["corrected"].get("value") is not None]
     last = full[-1] if full else points[-1]
-    subject = f"“{document['value']}”" if share else f"The mean of {title.lower()}"
+    subject = f"“{document['value']}”" if share else f"The mean of {_inside(title)}"
     raw = number(last["raw"], share)
     known = last["corrected"]
     if known.get("value") is None:
         return f"{subject} is scored at {raw}; too few labels say whether that is true."
     limits = f"{number(known['low'], share)}–{number(known['high'], share)}".replace("\u00a0%–", "\u2060–\u2060")
+    if last is not points[-1]:
+        when = _period(last["start"], document["period"])
+        now = number(points[-1]["raw"], share)
+        return f"{subject} last stood at {number(known['value'], share)} ({limits}), {when}; too few labels say whether the {now} scored since is true."
     if known["low"] <= last["raw"] <= known["high"]:
         return f"{subject} stands at {number(known['value'], share)} ({limits}), and the classifier’s {raw} agrees."
     side = "high" if last["raw"] > known["value"] else "low"
     return f"{subject} stands at {number(known['value'], share)} ({limits}); the classifier’s {raw} is too {side}."
+
+
+def _inside(title: str) -> str:
+    """A title within a sentence: `customer effort`, but `CSAT proxy`."""
+    return title if title[1:2].isupper() else title[:1].lower() + title[1:]
+
+
+def _period(start: str, period: str) -> str:
+    """`in the week of 19 October`."""
+    day = date.fromisoformat(start)
+    if period == "month":
+        return f"in {day:%B %Y}"
+    return f"{'on' if period == 'day' else 'in the week of'} {day.day} {day:%B}"
 
 
 def number(value: float | None, share: bool) -> str:

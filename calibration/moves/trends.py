@@ -1,7 +1,8 @@
 """Trends: what the classifier says of everything, and what is true by the labels of a part, per period and version.
 
 Volumes come from the rollup alone, never from predictions. A series breaks where another version takes over. A point is
-corrected by the labels of its own period, or, where those are too few, of the weeks before it under the same version.
+corrected by the labels of its own period, or, where those are too few, of as few weeks before its end as have enough of
+them under the same version: older ones tell of how the version erred then.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from labeling.errors import Refused
 from labeling.models import Label, Ruling, Signal
 
 PERIODS = ("day", "week", "month")
-LOOK_BACK = timedelta(weeks=8)
+LOOK_BACK = 8
+"""Weeks before its end from which a point may take labels."""
 SATISFIED = 4
 MOST_SERIES = 60
 """Slices that are charted, those with most answers: a cohort can have a value for each customer."""
@@ -136,7 +138,7 @@ def _cache_key(
     scored = {one: versions[one].predictions.aggregate(at=Max("stored_at"))["at"] for one in sorted(heard)}
     names = [(version.version, version.created_at) for version in versions.values()]
     made_of = repr([signal.slug, chosen.slug, asked, labels, rulings, outcomes, scored, names])
-    return f"trend:2:{hashlib.sha256(made_of.encode()).hexdigest()}"
+    return f"trend:3:{hashlib.sha256(made_of.encode()).hexdigest()}"
 
 
 def _chart(signal: Signal, value: str) -> Measure | None:
@@ -194,10 +196,14 @@ def _point(
     failed = sum(row.count for row in rows) - n
     last = _last_day(start, period)
     own = [one for one in labelled if start <= one.day <= last]
-    used = own
-    if len(own) < LEAST_LABELS:
-        used = [one for one in labelled if last - LOOK_BACK < one.day <= last]
-    corrected = correcting.corrected(chart, answered, used) if n else Estimate.undefined("no_items")
+    used, corrected = own, correcting.corrected(chart, answered, own) if n else Estimate.undefined("no_items")
+    for weeks in range(1, LOOK_BACK + 1):
+        if corrected.defined or not n:
+            break
+        first = min(start, last + timedelta(days=1) - timedelta(weeks=weeks))
+        used = [one for one in labelled if first <= one.day <= last]
+        if len(used) >= LEAST_LABELS:
+            corrected = correcting.corrected(chart, answered, used)
     return {
         "start": start.isoformat(),
         "version": version.version,

@@ -78,6 +78,7 @@ def trend(request: HttpRequest, slug: str) -> HttpResponse:
         "failures": move_pages.failure_table(document),
         "version_now": document["versions"][-1]["version"],
         "labels": sum(point["labels"] for point in document["series"][0]["points"]),
+        "newest": document["series"][0]["points"][-1]["start"],
         "before": before,
         "after": after,
     }
@@ -132,6 +133,7 @@ def moved(request: HttpRequest, slug: str) -> HttpResponse:
         "found": found,
         "share": found["value"] != attribution.MEAN,
         "parts": move_words.parts(found),
+        "rows": move_words.by_slice(found),
         "document": document,
         "picture": move_pages.pictures(document, figures, query)[0],
         "query": urlencode(query),

@@ -18,7 +18,7 @@ from django.test.utils import CaptureQueriesContext
 from calibration.errors import EvidenceRefused
 from calibration.evidence import charts
 from calibration.models import ClassifierVersion, DriftFlag, Outcome
-from calibration.moves import attribution, periods, trends
+from calibration.moves import attribution, move_words, periods, trends
 from calibration.rollups import Changes
 from labeling import tokens
 from labeling.errors import Refused
@@ -227,6 +227,36 @@ def test_few_labels_are_no_correction() -> None:
     assert point["corrected"] == {"value": None, "reason": "too_few_items"} and point["raw"] is not None
 
 
+def test_a_point_borrows_the_labels_of_no_more_weeks_than_it_needs() -> None:
+    """The version errs from the fourth week on; what it was taught of before would hide that."""
+    signal, ann, rng = make_signal(), make_user("ann"), random.Random(3)
+    version = make_version(signal)
+    for week in range(7):
+        at, right = START + timedelta(weeks=week), 0.95 if week < 3 else 0.5
+        labelled = rows_of(PLACES[0], at, 40, right, rng, to_negative=week >= 3, shares=(0.3, 0.3, 0.4))
+        make_weeks(version, labelled, ann)
+    points = trends.read(signal=signal)["series"][0]["points"]
+    assert points[0]["corrected"]["value"] is None and points[1]["labels_used"] == 80
+    for point, start in zip(points[1:], points, strict=False):
+        assert (point["labels"], point["labels_used"], point["labels_since"]) == (40, 80, start["start"])
+    last = points[-1]
+    assert last["raw"] >= 0.5 and last["corrected"]["low"] < 0.3 < last["corrected"]["high"]
+
+
+def test_a_correction_of_the_past_is_not_said_to_be_how_things_stand() -> None:
+    signal, ann = make_signal("satisfaction", title="CSAT proxy"), make_user("ann")
+    version, rng = make_version(signal), random.Random(3)
+    make_weeks(version, rows_of(PLACES[0], START, 80, 0.9, rng), ann)
+    fresh = trends.read(signal=signal)
+    assert move_words.trend(fresh, title=signal.title, share=True).startswith("“negative” stands at ")
+    for week in range(9, 12):
+        make_weeks(version, rows_of(PLACES[0], START + timedelta(weeks=week), 80, 0.9, rng, labelled=False), ann)
+    told = move_words.trend(trends.read(signal=signal), title=signal.title, share=True)
+    assert told.startswith("“negative” last stood at ") and ", in the week of 5 January; too few labels say" in told
+    scores = trends.read(signal=signal) | {"value": "mean"}
+    assert move_words.trend(scores, title=signal.title, share=False).startswith("The mean of CSAT proxy last stood at")
+
+
 def test_failures_and_outcomes_stand_beside() -> None:
     signal = two_months()
     version = signal.classifiers.get().versions.get()
@@ -316,6 +346,17 @@ def test_pages(client: Client) -> None:
     assert client.get("/signals/nothing/trend/").status_code == 404
     empty = client.get("/signals/sentiment/moved/?from=2025-01-01..2025-01-31&to=2025-03-01..2025-03-31")
     assert "scored nothing in January 2025" in empty.content.decode()
+
+
+def test_every_part_has_its_interval_in_numbers(client: Client) -> None:
+    signal = two_months(accuracy=0.6, to_negative=True)
+    client.force_login(make_user("eve", role="engineer"))
+    answer = client.get(f"/signals/{signal.slug}/moved/?from={JANUARY}&to={MARCH}")
+    part = answer.context["found"]["parts"]["silent_drift"]
+    written = [f"{100 * part[name]:+.1f}".replace("-", "−") for name in ("value", "low", "high")]
+    assert "<b>{}</b> <small>{} to {}</small>".format(*written) in answer.content.decode()
+    row = answer.context["rows"][0]
+    assert [name for name, _ in row["named"]] == [part["name"] for part in answer.context["parts"]]
 
 
 def test_what_moved_leads_to_the_flag_that_tells_of_it(client: Client) -> None:
