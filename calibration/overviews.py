@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -33,6 +34,8 @@ class Entry:
     document: dict[str, Any] | None = None
     rows: list[Row] = field(default_factory=list)
     flags: int = 0
+    drifted: Sequence[DriftFlag] = ()
+    """Active flags of the version in service: what was measured may no longer hold."""
 
     @property
     def statistic(self) -> str:
@@ -50,9 +53,7 @@ class Entry:
     @property
     def worst(self) -> Row | None:
         """The weakest slice with enough labels for a verdict."""
-        firm = [row for row in self.rows if row["slice"] and row[self.statistic]["value"] is not None]
-        firm = [row for row in firm if not presenting.thin(row)]
-        worst = min(firm, key=lambda row: row[self.statistic]["value"], default=None)
+        worst = presenting.weakest(self.rows, self.statistic)
         return None if worst is None else worst | {"shown": worst[self.statistic]}
 
     @property
@@ -96,9 +97,9 @@ def classifiers() -> list[Entry]:
     judged = Classifier.objects.filter(signal__measured=False)
     found = list(judged.select_related("signal").order_by("signal__slug", "slug"))
     gold = newest_gold()
-    flags = _open_flags()
+    flags = _active_flags()
     served = versions_in_service(found)
-    return [_entry(one, served.get(one.id), gold.get(one.signal_id), flags.get(one.id, 0)) for one in found]
+    return [_entry(one, served.get(one.id), gold.get(one.signal_id), flags[one.id]) for one in found]
 
 
 def signals(entries: Sequence[Entry]) -> list[Entry]:
@@ -147,30 +148,41 @@ def versions_in_service(found: Sequence[Classifier]) -> dict[int, ClassifierVers
     return answer | {classifier: known[version] for classifier, version in most.items()}
 
 
-def _open_flags() -> dict[int, int]:
-    flags = DriftFlag.objects.filter(state__in=DriftFlag.ACTIVE).values_list("version__classifier")
-    return dict(flags.annotate(n=Count("id")).order_by())
+def _active_flags() -> dict[int, list[DriftFlag]]:
+    """Classifier → its active flags."""
+    flags: dict[int, list[DriftFlag]] = defaultdict(list)
+    for flag in DriftFlag.objects.filter(state__in=DriftFlag.ACTIVE).select_related("version"):
+        flags[flag.version.classifier_id].append(flag)
+    return flags
 
 
-def _entry(one: Classifier, version: ClassifierVersion | None, gold: DatasetVersion | None, flags: int) -> Entry:
+def _entry(
+    one: Classifier, version: ClassifierVersion | None, gold: DatasetVersion | None, flags: Sequence[DriftFlag]
+) -> Entry:
+    drifted = [flag for flag in flags if flag.version == version]
     if version is None or gold is None:
-        return Entry(one.signal, one, version, gold, flags=flags)
+        return Entry(one.signal, one, version, gold, flags=len(flags), drifted=drifted)
     document = reports.build(dataset_version=gold, classifier=one, versions=[version], by=BY)
-    return Entry(one.signal, one, version, gold, document, document["rows"], flags)
+    return Entry(one.signal, one, version, gold, document, document["rows"], len(flags), drifted)
 
 
 def sentence(entries: Sequence[Entry]) -> list[sentences.Clause]:
-    """What can be trusted wherever it is used, what fails where, what is unproven."""
+    """What can be trusted wherever it is used, what fails where, what has drifted since it was measured, what is unproven."""
     judged = [entry for entry in entries if entry.document is not None]
     if not judged:
         return []
-    good = [entry for entry in judged if entry.trusted_everywhere]
+    good = [entry for entry in judged if entry.trusted_everywhere and not entry.drifted]
     bad = [entry for entry in judged if any(row["verdict"] == UNTRUSTED for row in entry.rows)]
-    made = [sentences.Clause(TRUSTED if good else UNPROVEN, _good(good, judged))]
+    drifted = [entry for entry in judged if entry.drifted and entry.whole and entry.whole["verdict"] == TRUSTED]
+    drifted = [entry for entry in drifted if entry not in bad]
+    made = [sentences.Clause(TRUSTED if good else UNPROVEN, _good(good, judged))] if judged != drifted[:1] else []
     made += [sentences.Clause(UNTRUSTED, _fails(entry)) for entry in bad[:3]]
     if len(bad) > 3:
         made.append(sentences.Clause(UNTRUSTED, f"{len(bad) - 3} more fail somewhere"))
-    rest = [entry for entry in judged if entry not in good and entry not in bad]
+    made += [sentences.Clause(UNTRUSTED, _drifted(entry)) for entry in drifted[:3]]
+    if len(drifted) > 3:
+        made.append(sentences.Clause(UNTRUSTED, f"{len(drifted) - 3} more have drifted"))
+    rest = [entry for entry in judged if entry not in (*good, *bad, *drifted)]
     made += [sentences.Clause(UNPROVEN, _unproven(entry)) for entry in rest[:3]]
     if len(rest) > 3:
         made.append(sentences.Clause(UNPROVEN, f"{len(rest) - 3} more are unproven somewhere"))
@@ -185,6 +197,15 @@ def _unproven(entry: Entry) -> str:
         return f"{entry.signal.title} is unproven"
     weakest = min(told, key=lambda row: row[entry.statistic]["low"])
     return f"{entry.signal.title} is trusted as a whole, unproven {sentences.slice_in_words(weakest['slice'])}"
+
+
+def _drifted(entry: Entry) -> str:
+    """Trusted on its gold, which is of the past: flags that are open say that it may not be so today."""
+    since = min(flag.since or flag.raised_at.date() for flag in entry.drifted)
+    many = len(entry.drifted)
+    flags = "a drift flag is" if many == 1 else f"{many} drift flags are"
+    whole = "" if entry.trusted_everywhere else " as a whole"
+    return f"{entry.signal.title} was trusted{whole} when it was measured, but {flags} open on it since {since:%-d %B}"
 
 
 def _good(good: Sequence[Entry], judged: Sequence[Entry]) -> str:

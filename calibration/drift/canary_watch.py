@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import date
 from typing import Any
@@ -87,25 +87,32 @@ def severity(canary_set: CanarySet, rounds: Sequence[CanaryRound]) -> dict[str, 
 
 
 def changes(canary_set: CanarySet, rounds: Sequence[CanaryRound]) -> dict[str, Any]:
-    """Which answers became which, and how often in each channel, over some rounds."""
+    """How many canaries are answered differently over some rounds, which answers became which, and how often in each channel.
+
+    The same canary asked ten times is one canary, so that intervals are those of so many canaries.
+    """
     signal = canary_set.version.classifier.signal
     scale, width = Scale.of(signal), canaries.width_of(signal, canary_set)
     pinned, said = _said(canary_set, rounds)
     channel = dict(canary_set.canaries.values_list("id", "conversation__channel"))
     became: Counter[tuple[str, str]] = Counter()
     asked: Counter[str] = Counter()
-    flipped: Counter[str] = Counter()
+    flipped: dict[str, list[float]] = defaultdict(list)
     for key, answers in said.items():
-        for answer in answers:
-            far = canaries.moved(scale, width, pinned[key], answer)
-            asked[channel[key]] += 1
-            flipped[channel[key]] += far  # type: ignore[assignment]
-            if far and signal.scale != Signal.Scale.INTERVAL:
-                became[words_of(pinned[key]), words_of(answer)] += 1
+        far = [canaries.moved(scale, width, pinned[key], answer) for answer in answers]
+        asked[channel[key]] += len(answers)
+        flipped[channel[key]].append(float(np.mean(far)))
+        if signal.scale != Signal.Scale.INTERVAL:
+            became.update(
+                (words_of(pinned[key]), words_of(answer)) for answer, one in zip(answers, far, strict=True) if one
+            )
+    every = [share for shares in flipped.values() for share in shares]
     return {
+        "flips": wilson(sum(every), len(every)).as_dict(),
         "became": [{"was": was, "now": now, "times": n} for (was, now), n in became.most_common(20)],
         "by_channel": [
-            {"channel": name, "flips": wilson(flipped[name], n).as_dict(), "answers": n} for name, n in sorted(asked.items())
+            {"channel": name, "flips": wilson(sum(flipped[name]), len(flipped[name])).as_dict(), "answers": n}
+            for name, n in sorted(asked.items())
         ],
     }  # fmt: skip
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from calibration.evidence import charts, comparing, printing, sentences
+from calibration.evidence import charts, comparing, printing, reports, sentences
 
 Row = dict[str, Any]
 MOST_COLUMNS = 8
@@ -21,7 +21,9 @@ def page(document: dict[str, Any], *, version: str, address: str, query: Mapping
     rows = [row for row in document["rows"] if row["version"] == version]
     links = _Links(address, dict(query))
     statistic = document["bar"]["statistic"]
+    worst = weakest(rows, statistic)
     return {
+        "worst": worst and _linked(worst, links, statistic),
         "clauses": sentences.clauses(document, version),
         "citation": citation(document),
         "statistic": statistic,
@@ -43,7 +45,8 @@ def answered(document: dict[str, Any], asked: str | None) -> tuple[dict[str, Any
     known = [name for name, n in wholes.items() if n] or list(wholes)[-1:]
     version = asked or known[-1]
     rows = [row for row in document["rows"] if row["version"] in (*known, version)]
-    return document | {"rows": rows, "sentence": sentences.report(document | {"rows": rows}, version)}, version
+    told = {"rows": rows, "worst": reports.worst(rows, version, document["bar"]["statistic"])}
+    return document | told | {"sentence": sentences.report(document | {"rows": rows}, version)}, version
 
 
 def comparable(document: dict[str, Any], version: str) -> list[str]:
@@ -151,13 +154,18 @@ def confusion(row: Row, links: _Links) -> dict[str, Any] | None:
     return {"labels": labels, "lines": lines}
 
 
+def weakest(rows: Sequence[Row], statistic: str) -> Row | None:
+    """The slice with the lowest value among those with labels enough for a verdict."""
+    firm = [row for row in rows if row["slice"] and row[statistic]["value"] is not None and not thin(row)]
+    return min(firm, key=lambda row: row[statistic]["value"], default=None)
+
+
 def versions(document: dict[str, Any], links: _Links) -> list[dict[str, Any]]:
     """Each version's whole and its worst slice, newest first."""
     statistic, made = document["bar"]["statistic"], []
     for name in dict.fromkeys(row["version"] for row in document["rows"]):
         rows = [row for row in document["rows"] if row["version"] == name]
-        firm = [row for row in rows if row["slice"] and row[statistic]["value"] is not None and not thin(row)]
-        worst = min(firm, key=lambda row: row[statistic]["value"], default=None)
+        worst = weakest(rows, statistic)
         whole = next(row for row in rows if not row["slice"])
         made.append(
             {

@@ -180,8 +180,9 @@ def _footer(document: dict[str, Any]) -> Sequence[str]:
             "",
             f"worst slice: {name} ({worst['version']}): {sentences.statistic_name(worst['statistic'])} {found}",
         ]
-    if document["missing_predictions"]:
+    lacking = [f"{n:,} of {version}" for version, n in document["missing_by_version"].items() if n]
+    if lacking:
         failed = document["failed_predictions"]
-        tail = f", {failed} of them failed" if failed else ""
-        lines += ["", f"{document['missing_predictions']} gold units have no prediction{tail}"]
+        tail = f"; {failed:,} answers failed" if failed else ""
+        lines += ["", f"gold units without a usable prediction: {', '.join(lacking)}{tail}"]
     return lines

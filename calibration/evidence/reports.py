@@ -26,7 +26,7 @@ from labeling.errors import NotFound
 from labeling.models import DatasetVersion
 from labeling.values import Scale
 
-METHOD = 4
+METHOD = 5
 """The version of the methods: another number means that the same input may give another report."""
 
 STATISTICS = ("accuracy", "kappa", "weighted_kappa", "alpha", "ac1")
@@ -85,11 +85,11 @@ def build(
     shown = {version: largest(groups) for version, groups in every.items()}
     people = _people(given, frozenset(key for groups in shown.values() for key in groups))
     rows = [row for version, groups in shown.items() for row in _rows(given, version, pairs[version], groups, people)]
-    document = _head(given) | {"rows": rows, "worst": _worst(given, rows)} | _absent(pairs)
+    newest = list(pairs)[-1].version
+    document = _head(given) | {"rows": rows, "worst": worst(rows, newest, given.bar.statistic)} | _absent(pairs)
     if left_out := max(len(every[version]) - len(groups) for version, groups in shown.items()):
         document |= {"slices_left_out": left_out}
     by_version = {version.version: sentences.report(document, version.version) for version in pairs}
-    newest = list(by_version)[-1]
     told = by_version[newest] if len(by_version) == 1 else f"{newest}: {by_version[newest]}"
     return document | {"sentence": told, "sentences": by_version}
 
@@ -309,17 +309,17 @@ def _head(given: Input) -> dict[str, Any]:
     }
 
 
-def _worst(given: Input, rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """The slice with the lowest value of the bar's statistic; thin slices only where no other is left."""
-    statistic = given.bar.statistic
-    known = [row for row in rows if row["slice"] and row[statistic]["value"] is not None]
-    known = known or [row for row in rows if row[statistic]["value"] is not None]
+def worst(rows: Sequence[dict[str, Any]], version: str, statistic: str) -> dict[str, Any] | None:
+    """The slice with the lowest value of the bar's statistic, of the version that the headline is about; thin slices only
+    where no other is left."""
+    measured = [row for row in rows if row["version"] == version and row[statistic]["value"] is not None]
+    known = [row for row in measured if row["slice"]] or measured
     firm = [row for row in known if row["reason"] != "too_few_items"] or known
     if not firm:
         return None
-    worst = min(firm, key=lambda row: row[statistic]["value"])
+    least = min(firm, key=lambda row: row[statistic]["value"])
     kept = ("version", "slice", "n", "effective_n", *STATISTICS, "human_alpha", "verdict", "reason", "labels_needed")
-    return {name: worst[name] for name in kept} | {"statistic": statistic}
+    return {name: least[name] for name in kept} | {"statistic": statistic}
 
 
 def _absent(pairs: dict[ClassifierVersion, Pairs]) -> dict[str, Any]:

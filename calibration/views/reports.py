@@ -12,9 +12,9 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from calibration import overviews, running
-from calibration.drift import canary_watch, recognisers
+from calibration.drift import canary_watch, flag_words, recognisers
 from calibration.evidence import charts, comparing, history, items, planning, presenting, printing, reports
-from calibration.models import AgreementReport, Classifier, ClassifierVersion
+from calibration.models import AgreementReport, Classifier, ClassifierVersion, DriftFlag
 from labeling import access, references
 from labeling.access import role_required
 from labeling.errors import Refused
@@ -56,8 +56,17 @@ def report(request: HttpRequest, slug: str) -> HttpResponse:
         "all_versions": versions,
         "by": by,
         "others": presenting.comparable(document, version),
+        "drifted": _open_flags(classifier, version),
     }
     return render(request, "calibration/report.html", context | shown)
+
+
+def _open_flags(classifier: Classifier, version: str) -> list[tuple[DriftFlag, str]]:
+    """What says that a verdict on the gold may not hold for what the version answers today, each with its sentence."""
+    active = DriftFlag.objects.filter(
+        version__classifier=classifier, version__version=version, state__in=DriftFlag.ACTIVE
+    )
+    return [(flag, flag_words.sentence(flag)) for flag in active.select_related("version__classifier")]
 
 
 def _gold(request: HttpRequest, classifier: Classifier) -> tuple[DatasetVersion | None, list[DatasetVersion]]:
@@ -220,7 +229,10 @@ def kept_report(request: HttpRequest, report_id: int) -> HttpResponse:
         AgreementReport.objects.select_related("dataset_version__dataset", "classifier"), id=report_id
     )
     export = EXPORTS.get(request.GET.get("export", ""))
-    document, version = kept.document, request.GET.get("version") or kept.versions[-1]
+    document = kept.document
+    version = request.GET.get("version") or presenting.answered(document, None)[1]
+    if version not in kept.versions:
+        raise Http404(f"report {kept.id} is not about a version {version}")
     if request.GET.get("export") == "json":
         return _download(reports.as_bytes(kept), "application/json", f"report-{kept.id}.json")
     if export is not None:

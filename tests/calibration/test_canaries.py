@@ -18,6 +18,7 @@ from calibration.drift import canaries, canary_rows, flag_words, flags, monitori
 from calibration.evaluators import Answer, Text
 from calibration.evaluators.base import EvaluatorUnavailable
 from calibration.models import CanaryAnswer, CanaryRound, CanarySet, DriftFlag, Prediction
+from calibration.stats.intervals import wilson
 from calibration.tasks import open_canary_rounds, score_canary_set
 from labeling import tokens
 from labeling.errors import Conflict, Refused
@@ -77,6 +78,9 @@ def test_it_works() -> None:
     first_bad = found.rounds.order_by("number")[7]
     assert (flag.version, flag.since) == (found.version, first_bad.at.date())
     assert flag.evidence["flips"]["value"] > 0.1 > flag.evidence["calibrated"]["value"]
+    # Four rounds ask the same canaries: they are so many units, not four times as many.
+    flips, asked = flag.evidence["flips"], found.canaries.count()
+    assert flips["high"] == pytest.approx(wilson(flips["value"] * asked, asked).high)
     assert flag.severity["category"] == "negative" and 0.05 < flag.severity["low"] < flag.severity["shift"]
     assert {row["now"] for row in flag.evidence["became"]} >= {"negative"}
     assert "points higher than when the version was pinned" in flag_words.cost(flag)

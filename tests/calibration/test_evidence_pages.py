@@ -114,6 +114,54 @@ def test_the_report_answers_first_and_cites() -> None:
     assert page.count("<h1") == 1
 
 
+def test_the_weakest_slice_of_the_version_stands_beside_the_headline() -> None:
+    world()
+    client = signed_in("engineer")
+    answer = client.get("/classifiers/judge/?by=channel")
+    rows = [row for row in answer.context["document"]["rows"] if row["version"] == "new" and row["slice"]]
+    least = min(rows, key=lambda row: row["kappa"]["value"])
+    assert least["slice"] == {"channel": "voice"} == answer.context["worst"]["slice"]
+    told = f"</a> {least['kappa']['value']:.2f} ({least['kappa']['low']:.2f}–{least['kappa']['high']:.2f}), untrusted"
+    headline = answer.content.decode().partition("</h1>")[2].partition("</p>")[0].replace("−", "-")
+    assert "weakest slice" in headline and told.replace(" to ", "–") in headline.replace(" to ", "–")
+    assert "channel=voice" in headline
+    # `old` answers at random everywhere: it is worse, and not what the headline is about.
+    exported = json.loads(client.get("/classifiers/judge/?by=channel&export=json").content)
+    assert exported["worst"]["version"] == "new"
+    older = json.loads(client.get("/classifiers/judge/?by=channel&version=old&export=json").content)
+    assert older["worst"]["version"] == "old"
+
+
+def test_the_report_says_what_has_drifted_since() -> None:
+    _, version = world(40)
+    client = signed_in("engineer")
+    assert "drift flag" not in client.get("/classifiers/judge/").content.decode()
+    found = DriftFlag.objects.create(
+        kind="silent_change",
+        version=version,
+        raised_at=timezone.now(),
+        guarantee="",
+        evidence={"flips": {"value": 0.15}, "calibrated": {"value": 0.01}},
+    )
+    page = client.get("/classifiers/judge/").content.decode()
+    assert "A drift flag is open on new" in page and f'href="/drift/{found.id}/"' in page
+    assert "15 % of canaries are answered differently, beyond its own noise of 1 %" in page
+    assert "drift flag" not in client.get("/classifiers/judge/?version=old").content.decode()
+    found.state = "dismissed"
+    found.save()
+    assert "drift flag" not in client.get("/classifiers/judge/").content.decode()
+
+
+def test_the_mean_of_a_number_is_wrong_by_so_much_not_by_points() -> None:
+    signal = make_signal("effort", scale="interval", minimum=1, maximum=5)
+    severity = {"bias": -0.42, "low": -0.6, "high": -0.24, "category": None, "labels": 80}
+    flag = DriftFlag.objects.create(
+        kind="agreement", version=make_version(signal), raised_at=timezone.now(), guarantee="", severity=severity
+    )
+    page = signed_in("engineer").get(f"/drift/{flag.id}/").content.decode()
+    assert '<dd>−0.42 <span class="hint">−0.60 to −0.24</span></dd>' in page and "points" not in page
+
+
 @pytest.mark.parametrize("address", ["/", "/classifiers/judge/", "/classifiers/", "/conversations/"])
 def test_a_page_costs_as_many_queries_for_many_rows_as_for_few(address: str) -> None:
     counts = []
@@ -203,7 +251,7 @@ def main_of(client: Client, address: str) -> str:
 
 
 def test_a_report_is_kept_by_post_and_gives_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    world(40)
+    world(80)
     client = signed_in("engineer")
     address = client.post("/classifiers/judge/keep/", {"dataset": "gold@1", "by": "channel"}).url
     kept = AgreementReport.objects.get()
@@ -212,7 +260,8 @@ def test_a_report_is_kept_by_post_and_gives_the_same_bytes(monkeypatch: pytest.M
     assert client.get(f"/api/v1/reports/{kept.id}/").content == first
     files = {kind: client.get(f"{address}?export={kind}").content for kind in ("csv", "svg", "png")}
     page = main_of(client, address)
-    assert "By category" in page
+    assert "By category" in page and "weakest slice" in page
+    assert client.get(f"{address}?version=v9").status_code == 404
     # A year later: another bar, another version, other answers, an emptied cache.
     signal, later = Signal.objects.get(), timezone.now() + timedelta(days=365)
     Signal.objects.update(trust_at_least=0.99, title="Mood")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
+from datetime import date
 from typing import Any
 
 import pytest
 from django.core.cache import cache
+from django.utils import timezone
 
 from calibration import overviews
-from calibration.models import ClassifierVersion
+from calibration.models import ClassifierVersion, DriftFlag
 from tests.make import make_conversation, make_gold, make_label, make_signal, make_user, make_version
 
 pytestmark = pytest.mark.django_db
@@ -61,6 +63,44 @@ def test_a_good_mean_does_not_hide_an_unproven_slice() -> None:
     (entry,) = overviews.classifiers()
     assert entry.whole is not None and entry.whole["verdict"] == "trusted"
     assert said() == ("no signal can be trusted wherever it is used yet; Mood is trusted as a whole, unproven on voice")
+
+
+def flag(version: ClassifierVersion, kind: DriftFlag.Kind, state: str = "open", **given: Any) -> DriftFlag:
+    return DriftFlag.objects.create(
+        version=version,
+        kind=kind,
+        slice_key=kind,
+        since=date(2026, 6, 8),
+        raised_at=timezone.now(),
+        state=state,
+        **given,
+    )
+
+
+def test_what_has_drifted_since_it_was_measured_is_not_called_trusted() -> None:
+    version = measured("intent", 1.0, 1.0)
+    found = flag(version, DriftFlag.Kind.SILENT_CHANGE, "acknowledged")
+    assert said() == "Intent was trusted when it was measured, but a drift flag is open on it since 8 June"
+    measured("mood", 1.0, 1.0)
+    assert said() == (
+        "only Mood can be trusted wherever it is used; "
+        "Intent was trusted when it was measured, but a drift flag is open on it since 8 June"
+    )
+    found.state = "resolved"
+    found.save()
+    assert said() == "every signal can be trusted wherever it is used"
+
+
+def test_a_flag_of_a_version_that_serves_no_longer_doubts_nothing() -> None:
+    version = measured("intent", 1.0, 1.0)
+    flag(make_version(version.classifier.signal, "before", classifier="intent-judge"), DriftFlag.Kind.AGREEMENT)
+    assert said() == "Intent can be trusted wherever it is used"
+    assert overviews.classifiers()[0].flags == 1
+
+
+def test_a_drifted_signal_that_fails_is_said_to_fail() -> None:
+    flag(measured("mood", 1.0, 0.1), DriftFlag.Kind.AGREEMENT)
+    assert said() == "no signal can be trusted wherever it is used yet; Mood fails on voice"
 
 
 def test_none_trusted() -> None:
