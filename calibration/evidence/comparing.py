@@ -21,6 +21,8 @@ from labeling.models import DatasetVersion
 from labeling.values import Scale
 
 RIGHT, WRONG = "right", "wrong"
+WORSE = "worse"
+FAMILY_ERROR = 0.05
 ONE_SIDED = 0.9
 """The confidence of an interval whose either end is a one-sided 95 % limit."""
 ERROR = "mae"
@@ -55,12 +57,14 @@ def compare(
     if scale.kind == "interval":
         errors = pairing.joint_errors(dataset_version=dataset_version, a=a, b=b, by=by, span=measuring.span_of(scale))
         apart = slices_of(tuple(by), pairing.dimensions_of(by), errors)
-        rows = [_error_row(dict(key), list(group), margin) for key, group in largest(apart).items()]
+        shown = largest(apart)
+        rows = [_error_row(dict(key), list(group), margin, len(shown) - 1) for key, group in shown.items()]
         every = len(apart)
     else:
         cells = pairing.joint(dataset_version=dataset_version, a=a, b=b, by=by)
         joint = slices_of(tuple(by), pairing.dimensions_of(by), cells)
-        rows = [_row(scale, dict(key), list(group), names, margin) for key, group in largest(joint).items()]
+        groups = largest(joint)
+        rows = [_row(scale, dict(key), list(group), names, margin, len(groups) - 1) for key, group in groups.items()]
         every = len(joint)
     document = {
         "dataset": str(dataset_version),
@@ -97,10 +101,15 @@ def improvement(statistic: str, found: dict[str, Any]) -> str:
         return ""
     if statistic == ERROR:  # less of it is better
         low, high = -high, -low
-    return "better" if low > 0 else "worse" if high < 0 else "even"
+    return "better" if low > 0 else WORSE if high < 0 else "even"
 
 
-def _error_row(one: dict[str, str], cells: Sequence[ErrorCell], margin: float) -> dict[str, Any]:
+def _together(one: dict[str, str], slices: int) -> float:
+    """The confidence at which one of so many slices is told of: at 95 % each, one in twenty is worse by chance (Bonferroni)."""
+    return 1 - FAMILY_ERROR / (max(slices, 1) if one else 1)
+
+
+def _error_row(one: dict[str, str], cells: Sequence[ErrorCell], margin: float, slices: int) -> dict[str, Any]:
     """Mean absolute errors of both versions, and their difference, each with its interval."""
     sums = {name: paired.total(getattr(cell, name) for cell in cells) for name in ("a", "b", "difference")}
     means = {name: paired.mean(found).as_dict() for name, found in sums.items()}
@@ -112,11 +121,12 @@ def _error_row(one: dict[str, str], cells: Sequence[ErrorCell], margin: float) -
         "reason": limit.reason,
     }
     held["passed"] = limit.high is not None and limit.high < margin
-    return {"slice": one, "n": sums["a"].n, ERROR: means, "not_worse": held}
+    told = paired.mean(sums["difference"], confidence=_together(one, slices)).as_dict()
+    return {"slice": one, "n": sums["a"].n, ERROR: means, "not_worse": held, "worse": improvement(ERROR, told) == WORSE}
 
 
 def _row(
-    scale: Scale, one: dict[str, str], cells: Sequence[JointCell], names: Sequence[str], margin: float
+    scale: Scale, one: dict[str, str], cells: Sequence[JointCell], names: Sequence[str], margin: float, slices: int
 ) -> dict[str, Any]:
     table = joint_table(scale, cells)
     held = paired.non_inferiority(names[0], table, margin, **options(scale))
@@ -129,6 +139,10 @@ def _row(
     row["flipped"] = sum(cell.n for cell in cells if cell.a != cell.b)
     # By the one-sided 95 % limit of the difference.
     row["not_worse"] = {name: getattr(held, name) for name in ("margin", "limit", "p", "passed", "reason")}
+    row["worse"] = improvement(names[0], row[names[0]]["difference"]) == WORSE
+    if row["worse"] and one:
+        told = paired.difference(names[0], table, confidence=_together(one, slices), **options(scale))
+        row["worse"] = improvement(names[0], told.as_dict()) == WORSE
     return row | {"homogeneity": _homogeneity(scale, table)}
 
 
@@ -195,13 +209,13 @@ def sentence(document: dict[str, Any]) -> str:
     a, b = document["a"].rpartition("@")[2], document["b"].rpartition("@")[2]
     if found["value"] is None:
         return f"{b} and {a} cannot be compared: {sentences.reason(found['reason'])}."
-    worse = [row["slice"] for row in document["rows"][1:] if improvement(name, row[name]["difference"]) == "worse"]
-    tail = f", but worse {sentences.listed([sentences.slice_in_words(one) for one in worse[:4]])}" if worse else ""
+    worse = [row for row in document["rows"][1:] if row["worse"]]
+    tail = f", but worse {sentences.places(worse)}" if worse else ""
     size, spelled = f"{abs(found['value']):.2f}", sentences.statistic_name(name)
     word, way = improvement(name, found), "rises" if found["value"] > 0 else "falls"
     if word == "better":
         return f"{b} is better than {a}: {spelled} {way} by {size}{tail}."
-    if word == "worse":
+    if word == WORSE:
         return f"{b} is worse than {a}: {spelled} {way} by {size}."
     return f"No difference between {b} and {a} is proven: {spelled} moves by {numerals.signed(found['value'])}{tail}."
 

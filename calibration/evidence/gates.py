@@ -160,11 +160,9 @@ def told(value: dict[str, Any]) -> str:
 def _check_names(asked: Policy, gold: DatasetVersion) -> None:
     """Every name that the policy slices the gold by is a name of some gold unit."""
     names = dict.fromkeys([*asked.dimensions, *(asked.worst_slice.by if asked.worst_slice else ())])
-    known = {*pairing.CORE, *pairing.PERIODS}
+    known = {*pairing.STORED, *pairing.PERIODS}
     if not known.issuperset(names):
-        for attributes in gold.rows.values_list("attributes", flat=True).distinct():
-            known.update(attributes or {})
-    asked.check_known(list(names), known, "the gold")
+        asked.check_known(list(names), known | pairing.attributes_of(gold), "the gold")
 
 
 def _bars(asked: Policy, gold: DatasetVersion, version: ClassifierVersion) -> list[Check]:

@@ -63,6 +63,8 @@ class Page:
     chosen: dict[str, str]
     total: int
     differing: int
+    missing: int
+    """Units without a usable answer: of them nobody knows whether they would differ."""
     next_query: str
 
 
@@ -91,14 +93,16 @@ def read(
     if len(found) > PAGE:
         name, last = found[PAGE - 1]
         more = urlencode({**query, "after": f"{name}:{last.position}"})
-    total, differing = _counts(dataset_version, version, chosen) or (rows.count(), phases["differ"].count())
-    return Page(units, chosen, total, differing, more)
+    counts = _counts(dataset_version, version, chosen)
+    total, differing, missing = counts or (rows.count(), phases["differ"].count(), phases["missing"].count())
+    return Page(units, chosen, total, differing, missing, more)
 
 
 def _counts(
     dataset_version: DatasetVersion, version: ClassifierVersion, chosen: Mapping[str, str]
-) -> tuple[int, int] | None:
-    """How many units there are and how many differ, from the report's own cells; None where those do not tell."""
+) -> tuple[int, int, int] | None:
+    """How many units there are, how many differ and how many lack an answer, from the report's own cells; None where
+    those do not tell."""
     if dataset_version.dataset.signal.scale == "interval" or "against" in chosen:
         return None
     names = [name.removeprefix(ATTRIBUTE) for name in chosen if name not in ("gold", "predicted")]
@@ -116,7 +120,7 @@ def _counts(
         and ("predicted" not in chosen or (cell.status == OK and cell.predicted == chosen["predicted"]))
     ]
     differing = sum(cell.n for cell in cells if cell.status == OK and cell.gold != cell.predicted)
-    return sum(cell.n for cell in cells), differing
+    return sum(cell.n for cell in cells), differing, sum(cell.n for cell in cells if cell.status != OK)
 
 
 KNOWN = ("channel", "cohort", "gold", "predicted", "against", "was")

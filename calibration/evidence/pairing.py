@@ -260,12 +260,16 @@ def check_dimensions(
     for position, name in enumerate(dimensions):
         if name in (*STORED, *PERIODS) or not seen or any(key[position] != UNKNOWN for key in seen):
             continue
-        samples = GoldRow.objects.filter(version=dataset_version).order_by("position")
-        known = {key for attributes in samples.values_list("attributes", flat=True)[:500] for key in attributes}
-        names = ", ".join([*CORE, *sorted(known)])
+        names = ", ".join([*CORE, *sorted(attributes_of(dataset_version))])
         raise NotComparable(
             "unknown_slice", f"no conversation has the attribute {name!r}; there are {names}", field="by"
         )
+
+
+def attributes_of(dataset_version: DatasetVersion) -> set[str]:
+    """The names that its units have beside channel and cohort."""
+    rows = GoldRow.objects.filter(version=dataset_version).order_by().values_list("attributes", flat=True)
+    return {name for attributes in rows.distinct() for name in attributes or {}}
 
 
 _ANSWERS = ("g.value", "COALESCE(p.value, '')", "COALESCE(p.status, 'missing')")

@@ -109,9 +109,13 @@ def _inside(rows: Sequence[Row], word: str, told: Sequence[Row]) -> list[Row]:
 
 
 def places(rows: Sequence[Row]) -> str:
-    """The slices of rows in words, at most four by name."""
+    """The slices of rows in words, at most four by name; those of one dimension together."""
+    names = {tuple(row["slice"]) for row in rows}
+    if len(names) == 1 and len(only := names.pop()) == 1:
+        return place(only[0], [row["slice"][only[0]] for row in rows])
     shown = [slice_in_words(row["slice"]) for row in rows[:MOST_NAMES]]
-    return listed([*shown, *([f"{len(rows) - MOST_NAMES} more slices"] if len(rows) > MOST_NAMES else [])])
+    more = len(rows) - MOST_NAMES
+    return listed([*shown, *([f"{more} more slice{'s' if more > 1 else ''}"] if more > 0 else [])])
 
 
 def _needed(rows: Sequence[Row]) -> str:

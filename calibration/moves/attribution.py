@@ -83,6 +83,16 @@ def attribute(
     chosen = classifier or classifier_of(signal)
     if chosen.signal_id != signal.id:
         raise Refused("other_signal", f"{chosen.slug} does not score {signal.slug}", field="classifier")
+    if (
+        before.first <= after.last
+        and after.first <= before.last
+        and not _one_period_twice(before, after, chosen_versions)
+    ):
+        raise EvidenceRefused(
+            "overlapping_periods",
+            "the periods overlap, so that the same conversations would stand on both sides: choose two that do not",
+            field="to",
+        )
     versions = volumes.versions_of(chosen)
     ends = list(zip((before, after), chosen_versions, strict=True))
     rows = [_volumes(versions, by, days, named) for days, named in ends]
@@ -99,6 +109,11 @@ def attribute(
     )
     found = stats.attribute(asked, rng=np.random.default_rng(SEED))
     return found.as_dict() | {"value": chart.value, "by": list(by)}
+
+
+def _one_period_twice(before: Days, after: Days, chosen: tuple[str, str]) -> bool:
+    """One period as two versions scored it: what is left is the upgrade."""
+    return before == after and all(chosen) and chosen[0] != chosen[1]
 
 
 def measure_of(signal: Signal, value: str) -> Measure:

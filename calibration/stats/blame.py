@@ -119,7 +119,7 @@ def _named(name: str, versions: tuple[str, str]) -> str:
 def _more(labels: int | None) -> str:
     if labels is None:
         return "more labels alone would not decide it, more conversations or a wider bridge would"
-    return f"about {labels} more labels would decide it"
+    return f"about {labels:,} more labels would decide it"
 
 
 def _clear(part: Estimate) -> bool:

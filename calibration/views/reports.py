@@ -207,9 +207,9 @@ def plan(request: HttpRequest, slug: str) -> HttpResponse:
         context |= {"version": version, "refused": refused.message}
         return render(request, "calibration/plan.html", context, status=422)
     finest = [row for row in document["rows"] if len(row["slice"]) == len(document["by"])]
-    return render(
-        request, "calibration/plan.html", context | {"version": version, "document": document, "rows": finest}
-    )
+    context |= {"version": version, "document": document, "rows": finest}
+    context["planned"] = any(row["further"] is not None for row in finest)
+    return render(request, "calibration/plan.html", context)
 
 
 @require_POST

@@ -66,6 +66,30 @@ def test_a_comparison_is_paired() -> None:
     assert all(change["better"] in ("right", "wrong", "neither") for change in document["changed"])
 
 
+def test_of_many_slices_one_that_is_worse_by_chance_is_not_told_of() -> None:
+    """b errs on forty units more of one cohort's hundred, and on eight of another's: that is worse at 95 %, but not of forty."""
+    signal = make_signal()
+    a, b = make_version(signal, "a"), make_version(signal, "b")
+    rows, left = rows_for(a, 4000, 0.8, seed=9), {0: 40, 1: 8}
+    for number, row in enumerate(rows):
+        cohort, said = number % 40, row["said"][a]
+        row["cohort"] = f"c{cohort:02d}"
+        if said == row["gold"] and left.get(cohort, 0):
+            left[cohort] -= 1
+            said = "neutral" if said != "neutral" else "negative"
+        row["said"][b] = row["gold"] if cohort > 20 else said
+    gold = make_gold(signal, rows)
+    document = comparing.compare(dataset_version=gold, a=a, b=b, by=["cohort"])
+    alone = [
+        row["slice"]["cohort"]
+        for row in document["rows"][1:]
+        if comparing.improvement("kappa", row["kappa"]["difference"]) == "worse"
+    ]
+    assert alone == ["c00", "c01"]
+    assert [row["slice"] for row in document["rows"] if row["worse"]] == [{"cohort": "c00"}]
+    assert document["sentence"].endswith(", but worse for c00 customers.")
+
+
 def test_a_comparison_leads_to_the_answers_that_changed(client: Client) -> None:
     """Margins by Bhapkar on both versions' answers, and every number of changed answers opens just those conversations."""
     dataset_version, a, b = two_versions(make_signal())

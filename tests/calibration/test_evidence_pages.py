@@ -292,6 +292,25 @@ def test_items_show_disagreements_first_and_only_the_slice() -> None:
     assert not set(seen) & {unit.row.id for unit in following.units}
 
 
+def test_units_without_an_answer_are_not_said_to_agree() -> None:
+    world(40)
+    client, home = signed_in("engineer"), "/classifiers/judge/items/?version="
+    make_version(Signal.objects.get(), "silent")
+    assert "silent has answered none of 40 units" in client.get(f"{home}silent").content.decode()
+    assert "without an answer" not in client.get(f"{home}old").content.decode()
+    Prediction.objects.filter(version__version="new").order_by("id")[0].delete()
+    answer = client.get(f"{home}new")
+    assert answer.context["found"].missing == 1 and "; 1 without an answer</h1>" in answer.content.decode()
+
+
+def test_a_plan_for_gold_of_one_unit_does_not_call_it_enough() -> None:
+    signal = make_signal()
+    version = make_version(signal)
+    make_gold(signal, [{"gold": "negative", "channel": "chat", "said": {version: "negative"}}])
+    page = signed_in("engineer").get("/classifiers/judge/plan/").content.decode()
+    assert "No slice has labels enough to tell how many more it needs." in page and "has its ±" not in page
+
+
 def test_items_of_a_cell_of_the_confusion_and_of_an_attribute() -> None:
     world(120)
     client = signed_in("engineer")

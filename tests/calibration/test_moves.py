@@ -136,6 +136,17 @@ def test_questions_without_sense_are_refused() -> None:
             periods.read(text, field="from")
 
 
+def test_periods_that_overlap_are_refused() -> None:
+    """A conversation of both periods would count as a customer before and after."""
+    signal = two_months()
+    for first, last in (("2026-01-31", "2026-03-20"), ("2026-01-05", "2026-01-31"), ("2026-01-10", "2026-01-12")):
+        after = periods.read(f"{first}..{last}", field="to")
+        with pytest.raises(EvidenceRefused, match="overlap"):
+            attribution.attribute(signal=signal, before=JANUARY, after=after)
+        with pytest.raises(EvidenceRefused, match="overlap"):
+            attribution.attribute(signal=signal, before=after, after=JANUARY, chosen_versions=("v1", "v1"))
+
+
 def test_a_mean_score_is_told_apart_as_well() -> None:
     found = asked(two_months(shares=(0.6, 0.2, 0.2)), value="mean")
     assert found["measure"] == "mean score" and found["observed"]["value"] < -0.3

@@ -31,6 +31,15 @@ def both(channel: str, cohort: str, verdict: str) -> dict[str, Any]:
     return row({"channel": channel, "cohort": cohort}, verdict)
 
 
+def test_many_slices_are_four_names_and_a_number() -> None:
+    rows = [row({"cohort": f"c{number}"}, "unproven") for number in range(5)]
+    assert sentences.places(rows[:2]) == "for c0 and c1 customers"
+    assert sentences.places(rows) == "for c0, c1, c2, c3 and 1 more customers"
+    mixed = [on("chat", "unproven"), *rows]
+    assert sentences.places(mixed[:5]).endswith("for c2 customers and 1 more slice")
+    assert sentences.places(mixed).endswith("for c2 customers and 2 more slices")
+
+
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
