@@ -154,7 +154,7 @@ def test_a_pause_is_told_to_those_at_the_desk_and_ends_when_it_opens(
     for key in "12":
         press(ann, key)
         settled(ann)
-    ann.wait_for_selector("text=Nothing more is here for you now. Enter says why")
+    ann.wait_for_selector("#waiting >> text=Why, and how it went")
     assert Slot.objects.filter(annotator__username="ann", state="done").count() == 2
     ann.keyboard.press("Enter")
     ann.wait_for_selector("h1 >> text=Mood is paused.")
@@ -270,3 +270,22 @@ def test_who_keeps_queues(page: Page, live_server: Any, queue: Queue, name: str,
         answer = page.goto(live_server.url + path)
         assert answer is not None and answer.status == status, path
     assert page.locator("nav >> text=Queues").count() == (status == 200)
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_a_name_without_a_space_pushes_nothing_out_of_sight(page: Page, live_server: Any, width: int) -> None:
+    """As long as names may be, in every list that the daily work begins with."""
+    word = "Donaudampfschifffahrtsgesellschaft" * 4
+    ada = make_user("ada", role="admin")
+    long = make_user(word, role="annotator")
+    queue = make_queue("mood", signals=[make_signal("mood", title=word)], items=6, members=[ada, long], overlap=2)
+    Queue.objects.filter(id=queue.id).update(title=word)
+    make_queue("short", signals=[queue.signals.get()], members=[ada])
+    page.set_viewport_size({"width": width, "height": 844})
+    sign_in(page, live_server, name="ada")
+    for path in ("/label/", "/queues/", "/queues/mood/", "/review/", "/settings/people/"):
+        page.goto(live_server.url + path)
+        spare = page.evaluate(
+            "[...document.querySelectorAll('.scroll, html')].map((box) => box.scrollWidth - box.clientWidth)"
+        )
+        assert max(spare) <= 0, path
