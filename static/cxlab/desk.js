@@ -11,7 +11,7 @@
   let ahead = [];               // items that are here already, the next one first
   let past = [];                // what was sent from this page, newest last: {item, answer, key, path}
   let outbox = stored();
-  let sending = false, asking = false, ended = false, retry = 0, timer = 0, focus = 0, cursor = -1;
+  let sending = false, asking = false, ended = false, outside = false, retry = 0, timer = 0, focus = 0, cursor = -1;
   let { done, left } = state.progress;
 
   function read(name, otherwise) { try { return JSON.parse(localStorage.getItem(name)) ?? otherwise; } catch { return otherwise; } }
@@ -40,7 +40,7 @@
     current = item; notice("");
     const kept = answer || read(draft(item), {}), given = new Map((kept.labels || []).map((label) => [label.signal, label.value]));
     active = 1000 * (kept.seconds || 0); last = lively = performance.now();
-    for (const view of views) { fill(view, given.get(view.slug)); recent(view); }
+    for (const view of views) { fill(view, given.get(view.slug)); recent(view); reveal(view); }
     $("comment").value = kept.comment || ""; aside(Boolean(kept.comment));
     for (const radio of all("[name=sure]")) radio.checked = String(kept.confidence ?? "") === radio.value;
     $("waiting").hidden = true; $("questions").inert = false; $("desk").dataset.assignment = item.assignment;
@@ -141,12 +141,19 @@
   const fitting = (view) => all(".answer:not([hidden])", view.box);
   function light(view, row) { view.lit?.classList.remove("lit"); view.lit = row || null; row?.classList.add("lit"); row?.scrollIntoView({ block: "nearest" }); }
 
+  // In a list that scrolls the chosen answer is in view; without one its beginning, where the recent ones are.
+  function reveal(view) {
+    const list = view.box.querySelector(".big"), row = view.inputs.find((input) => input.checked)?.parentNode;
+    if (list) list.scrollTop = row ? row.offsetTop - (list.clientHeight - row.offsetHeight) / 2 : 0;
+  }
+
   function look(index, move) {
     focus = index;
     views.forEach((view, at) => view.box.classList.toggle("on", at === index));
     const view = views[index], field = view.number || (view.filter && view.inputs.some((input) => !input.dataset.key) ? view.filter : null);
     if (move && matchMedia("(hover: hover)").matches) { if (field) field.focus({ preventScroll: true }); else if (typing(document.activeElement)) document.activeElement.blur(); }
-    if (move && index) view.box.scrollIntoView({ block: "nearest" });
+    // Of several questions the one in focus is in view; for the first one the panel goes back to its beginning.
+    if (move) index ? view.box.scrollIntoView({ block: "nearest" }) : $("panel").scrollTop = 0;
   }
   function chosen(view) {
     view.none = false; save();
@@ -220,8 +227,10 @@
     for (const view of views) fill(view, undefined);
     $("turns").replaceChildren(); voice.load(null); $("facts").textContent = "\u00a0"; delete $("desk").dataset.assignment;
     $("waiting").hidden = false; $("questions").inert = ended;
-    $("waiting").textContent = ended ? (outbox.length ? "Nothing more is here for you now; your answers are on their way." : `Nothing more is here for you now. Enter says why and how it went, ${keyName(keys.undo)} takes the last answer back.`)
-      : navigator.onLine ? "The next conversation is on its way." : "There is no connection. Your answers are kept here and sent as soon as there is one.";
+    if (ended && !outbox.length && !past.length && !done) return location.replace("done/");  // which says why
+    $("waiting").textContent = ended ? (outbox.length ? "Nothing more is here for you now; your answers are on their way." : "Nothing more is here for you now. ")
+      : outside ? "Nothing can be labelled here." : navigator.onLine ? "The next conversation is on its way." : "There is no connection. Your answers are kept here and sent as soon as there is one.";
+    if (ended && !outbox.length) { const why = make("a", "", "Why, and how it went"); why.href = "done/"; $("waiting").append(why, ` (Enter); ${keyName(keys.undo)} takes the last answer back.`); }
     counts(); if (!ended) prefetch();
   }
 
@@ -246,8 +255,7 @@
     const first = !current; asking = true;
     try {
       const { status, ok, data } = await call(`queues/${state.queue}/next/`, { holding: held() });
-      if (ok) arrived(data); else failed(status, data);
-      retry = 0;
+      if (ok) { retry = 0; arrived(data); } else if (data?.code === "practice_first") arrived(null); else failed(status, data);
     } catch { later(); } finally { asking = false; }
     if (outbox.length) send(); else if (first && current) prefetch(); else if (!ended && !ahead.length && !current && !timer) later();
   }
@@ -261,6 +269,7 @@
     try {
       got = await call(`assignments/${first.assignment}/${first.path}/`, { ...first.body, next: wants, holding: held().filter((one) => one !== first.assignment) });
       if (!got.ok && (got.status >= 500 || [401, 403, 429].includes(got.status))) throw new Error(String(got.status));
+      if (got.data?.code === "unknown_assignment") { const door = await call(`queues/${state.queue}/next/`, { holding: held() }); if (door.data?.code === "not_a_member") got = door; }
       if (got.ok && !got.data?.assignment) throw new Error("answered by somebody else");  // the sign-in of a hotel says 200 to everything
     } catch (error) {
       sending = false; counts();
@@ -268,13 +277,20 @@
       return later();
     }
     const { status, ok, data } = got;
-    settle(first); retry = 0;
-    if (!ok && !(undoing && status === 404)) { failed(status, data); if (status !== 409 && !undoing) left += 1; }
+    // Of somebody who was taken off the queue nothing is thrown away: it is sent when they are let in again.
+    if (data?.code === "not_a_member") { sending = false; failed(status, data); counts(); return later(); }
+    settle(first); retry = 0; outside = false;
+    if (!ok && !(undoing && status === 404)) { failed(status, data, undoing ? "" : "The last answer was not taken: "); if (status !== 409 && !undoing) comesAgain(first); }
     sending = false;
     if (ok && wants) arrived(data.next);
     if (ok && data?.feedback?.length) checked(data.feedback);
     counts();
     if (outbox.length) send(); else { advance(); prefetch(); }
+  }
+  // What the server cannot take, since a category went meanwhile, say, comes again, with all else that was answered.
+  function comesAgain({ assignment, path, body }) {
+    left += 1;
+    if (path === "submit") { done = Math.max(0, done - 1); write(draft({ assignment }), { labels: body.labels, comment: body.comment, confidence: body.labels[0]?.confidence, seconds: body.seconds }); }
   }
   function settle(entry) { outbox = outbox.filter((one) => one.body.key !== entry.body.key); write(OUTBOX + entry.body.key, null); }
   // The last item was a gold check, and its queue tells.
@@ -282,9 +298,11 @@
     const words = (one, value) => [value].flat().map((member) => state.signals.find((signal) => signal.slug === one.signal)?.categories.find((choice) => choice.value === member)?.label ?? member).join(", ") || "none of them";
     notice("The last one was a check. " + told.map((one) => (one.correct ? "Right: " + words(one, one.known) + "." : "You said " + words(one, one.value) + "; the gold says " + words(one, one.known) + ".") + (one.explanation ? " " + one.explanation : "")).join(" "));
   }
-  function failed(status, data) {
-    const title = data?.title || `The server refused the last answer (${status}).`, detail = data?.errors?.[0]?.message;
-    notice(data?.code === "late" ? "Others had finished the last item; your answer is kept as a late one." : title + (detail && detail !== title ? " " + detail : ""));
+  function failed(status, data, lead = "") {
+    outside = data?.code === "not_a_member";
+    if (outside) return notice("You are not a member of this queue any more." + (outbox.length ? ` ${outbox.length} answer${outbox.length === 1 ? " is" : "s are"} kept in this browser, and sent if you are let in again.` : ""));
+    const title = data?.title || `the server says ${status}`, detail = data?.errors?.[0]?.message;
+    notice(data?.code === "late" ? "Others had finished the last item; your answer is kept as a late one." : lead + title + (detail && detail !== title ? " " + detail : ""));
   }
   function again() { timer = 0; if (outbox.length) send(); else prefetch(); }
   function later() { clearTimeout(timer); timer = setTimeout(again, Math.min(30000, 1000 * 2 ** retry++)); }
@@ -405,7 +423,7 @@
     const rows = fitting(view);
     if (/^Arrow(Up|Down)$/.test(event.key)) light(view, rows[(rows.indexOf(view.lit) + (event.key === "ArrowDown" ? 1 : -1) + rows.length) % rows.length]);
     else if (event.key !== "Enter") return false;
-    else if (view.lit) { const input = view.lit.querySelector("input"); view.filter.value = ""; narrow(view); choose(view, input); } else next();
+    else if (view.lit) { const input = view.lit.querySelector("input"); view.filter.value = ""; narrow(view); choose(view, input); reveal(view); } else next();
     event.preventDefault(); return true;
   }
   document.addEventListener("keydown", (event) => {

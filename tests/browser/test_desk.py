@@ -271,7 +271,7 @@ def test_the_end_of_a_queue_and_its_account(page: Page, live_server: Any, ann: U
     press(page, "1")
     press(page, "1")
     settled(page)
-    page.wait_for_selector("text=Nothing more is here for you now. Enter says why")
+    page.wait_for_selector("#waiting >> text=Why, and how it went")
     page.keyboard.press("Enter")
     page.wait_for_url("**/label/short/done/")
     assert "nothing is left" in page.inner_text("h1")

@@ -137,7 +137,7 @@ def test_what_is_held_by_others_is_said_with_its_time_and_looked_for_again(
     at_desk(page, live_server, queue)
     press(page, "1")
     settled(page)
-    page.wait_for_selector("text=Nothing more is here for you now. Enter says why")
+    page.wait_for_selector("#waiting >> text=Why, and how it went")
     assert not page.locator("#questions").is_visible()  # nobody answers what is not there
     page.keyboard.press("3")
     assert Axe().run(page)["violations"] == []
@@ -160,6 +160,13 @@ def test_what_is_held_by_others_is_said_with_its_time_and_looked_for_again(
     press(page, "1")
     settled(page)
     page.keyboard.press("Enter")
+    page.wait_for_selector("h1 >> text=Mood is done: nothing is left to label.")
+
+
+def test_a_queue_with_nothing_for_me_says_why_at_once(page: Page, live_server: Any, ann: User) -> None:
+    make_queue("mood", signals=[make_signal("mood")], items=0, members=[ann])
+    sign_in(page, live_server, "/label/mood/")
+    page.wait_for_url("**/done/")
     page.wait_for_selector("h1 >> text=Mood is done: nothing is left to label.")
 
 

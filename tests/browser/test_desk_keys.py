@@ -279,3 +279,42 @@ def test_a_gold_check_is_told_only_where_the_queue_says_so(
     assert sum(one is not None for one in checks) >= 1
     told = "The last one was a check. You said Negative; the gold says Positive. They thank twice."
     assert notices == [told if tells and known is not None else "" for known in checks]
+
+
+def test_each_item_begins_at_its_first_question_and_a_chosen_answer_is_in_view(
+    page: Page, live_server: Any, ann: User
+) -> None:
+    page.set_viewport_size({"width": 1280, "height": 500})
+    topic = make_signal("topic", scale="nominal", values=("t0",))
+    Category.objects.filter(signal=topic).update(key="")
+    Category.objects.bulk_create(
+        Category(signal=topic, position=at, value=f"t{at}", label=f"Topic {at}") for at in range(1, 40)
+    )
+    signals = [
+        make_signal("mood"),
+        topic,
+        make_signal("tone"),
+        make_signal("solved", scale="binary", values=("y", "n")),
+    ]
+    at_desk(page, live_server, make_queue(signals=signals, items=2, members=[ann]))
+    page.keyboard.press("1")
+    page.keyboard.type("topic 33")
+    page.keyboard.press("Enter")
+    assert page.evaluate(IN_VIEW, "[data-signal=topic] .answer:has(:checked)")
+    page.keyboard.press("2")
+    page.keyboard.press("1")
+    assert not page.evaluate(IN_VIEW, "[data-signal=mood] legend")
+    press(page, "Enter")
+    assert in_focus(page) == "mood" and page.evaluate(IN_VIEW, "[data-signal=mood] legend")
+    assert page.evaluate("document.querySelector('.answers.big').scrollTop") == 0
+    page.keyboard.press("ArrowUp")
+    assert in_focus(page) == "solved" and page.evaluate(IN_VIEW, "[data-signal=solved] legend")
+    page.keyboard.press("ArrowDown")
+    assert in_focus(page) == "mood" and page.evaluate(IN_VIEW, "[data-signal=mood] legend")
+
+
+IN_VIEW = """(selector) => {
+  const one = document.querySelector(selector), box = one.getBoundingClientRect();
+  const around = ['.panel', '.answers.big'].map((of) => one.closest(of)).filter(Boolean).map((of) => of.getBoundingClientRect());
+  return around.every((room) => box.top >= room.top - 1 && box.bottom <= room.bottom + 1);
+}"""
