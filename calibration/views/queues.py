@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 from django.contrib import messages
+from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
@@ -19,9 +22,10 @@ from labeling import queues as verbs
 from labeling import sampling as drawing
 from labeling.access import person, role_required
 from labeling.errors import NotFound, Refused
-from labeling.models import WHOLE, DatasetVersion, KnownItem, Queue, User
+from labeling.models import WHOLE, DatasetVersion, KnownAnswer, KnownItem, Queue, User
 
-KNOWN_SHOWN = 200
+KNOWN_SHOWN = 20
+"""Known answers on a page, so that it can be read on a phone."""
 
 
 @role_required("engineer")
@@ -141,21 +145,29 @@ def _mix_of(queue: Queue) -> dict[str, Any]:
 @role_required("reviewer")
 @require_safe
 def known(request: HttpRequest, slug: str) -> HttpResponse:
-    """The units of known answer and why they are so."""
+    """The units of known answer and why they are so, a page at a time, those without a word first."""
     queue = get_object_or_404(Queue, slug=slug)
     items = queue.known_items.select_related("conversation").prefetch_related(
         "answers__row", "answers__signal__categories"
     )
+    page = Paginator(items.order_by("explanation", "id"), KNOWN_SHOWN).get_page(request.GET.get("page"))
     rows = [
         {
             "known": one,
             "turn": None if one.turn == WHOLE else one.turn,
-            "answers": [(answer.signal.title, answer.row.value, answer.row.decided_by) for answer in one.answers.all()],
+            "answers": [(answer.signal.title, _in_words(answer), answer.row.decided_by) for answer in one.answers.all()],
         }
-        for one in items.order_by("explanation", "id")[:KNOWN_SHOWN]
+        for one in page
     ]
-    counts = {"total": queue.known_items.count(), "unexplained": queue.known_items.filter(explanation="").count()}
-    return render(request, "calibration/queue_known.html", {"queue": queue, "rows": rows} | counts)
+    unexplained = queue.known_items.filter(explanation="").count()
+    context = {"queue": queue, "rows": rows, "page": page, "unexplained": unexplained}
+    return render(request, "calibration/queue_known.html", context)
+
+
+def _in_words(answer: KnownAnswer) -> str:
+    """A known answer as its question puts it."""
+    labels = {category.value: category.label for category in answer.signal.categories.all()}
+    return labels.get(answer.row.value or "", answer.row.value or "")
 
 
 @role_required("reviewer")
@@ -164,7 +176,7 @@ def explain(request: HttpRequest, slug: str, known_id: int) -> HttpResponse:
     item = get_object_or_404(KnownItem, queue__slug=slug, id=known_id)
     checks.explain(known_item=item, text=request.POST.get("explanation", ""), by=person(request))
     messages.success(request, f"{item.conversation.external_id} is explained.")
-    return redirect("queue-known", slug)
+    return redirect(f"{reverse('queue-known', args=[slug])}?page={quote(request.POST.get('page', '1'))}")
 
 
 def _round(queue: Queue) -> dict[str, Any] | None:

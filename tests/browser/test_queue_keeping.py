@@ -241,6 +241,7 @@ def test_checks_and_practice_are_set_on_the_page(
         "gold_feedback": True, "practice_size": 2, "practice_pass": 0.5,
     }  # fmt: skip
     follow(keeping, "text=3 units of known answer, and why")
+    keeping.click("tbody tr:first-child summary")
     keeping.fill("tbody tr:first-child textarea", "They thank twice.")
     keeping.click("tbody tr:first-child button")
     told(keeping, "is explained.")

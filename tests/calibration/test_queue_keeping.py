@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -104,6 +105,23 @@ def test_why_an_answer_is_known(queue: Queue, client: Client) -> None:
     page = client.get("/queues/mood/known/").content.decode()
     assert "They thank &lt;b&gt;twice&lt;/b&gt;." in page
     assert client.post(address, {"explanation": "x" * 3000}).status_code == 422
+
+
+def test_known_answers_come_a_page_at_a_time(queue: Queue, client: Client) -> None:
+    make_known(queue, ["positive", "negative", "neutral"] * 15, explanation="As ruled.")
+    client.force_login(make_user("rita", role="reviewer"))
+    ids = list(queue.known_items.order_by("id").values_list("id", flat=True))
+
+    def shown(address: str) -> list[int]:
+        page = client.get(address).content.decode()
+        return [int(one) for one in re.findall(r'id="explain-(\d+)"', page)]
+
+    pages = [shown(f"/queues/mood/known/?page={number}") for number in (1, 2, 3)]
+    assert [len(page) for page in pages] == [20, 20, 5] and sum(pages, []) == ids
+    assert shown("/queues/mood/known/?page=many") == pages[0] and shown("/queues/mood/known/?page=99") == pages[2]
+    assert "Sentiment: Positive" in client.get("/queues/mood/known/").content.decode()
+    told = client.post(f"/queues/mood/known/{ids[30]}/", {"explanation": "Twice thanked.", "page": "2"})
+    assert told["Location"] == "/queues/mood/known/?page=2"
 
 
 def test_the_pace_is_the_queues_own(queue: Queue, engineer: Client) -> None:
