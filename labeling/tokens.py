@@ -39,7 +39,10 @@ def make(*, user: User, name: str, scopes: list[str], expires_at: datetime | Non
             )
         if scope not in allowed:
             raise Refused(
-                "scope_above_role", f"a token of {user.username} ({user.role}) cannot have {scope!r}", field="scopes"
+                "scope_above_role",
+                f"a token of {user.username} ({user.role}) cannot have {scope!r}: "
+                f"the role reaches {', '.join(s for s in ApiToken.Scope.values if s in allowed)}",
+                field="scopes",
             )
     if not scopes:
         raise Refused("no_scopes", "name at least one scope", field="scopes")

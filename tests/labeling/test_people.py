@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 from rest_framework.exceptions import AuthenticationFailed
@@ -45,6 +46,18 @@ def test_a_token_is_stored_as_a_hash_only() -> None:
 def test_a_token_reaches_no_further_than_its_role() -> None:
     with pytest.raises(Refused, match="cannot have 'ingest'"):
         tokens.make(user=make_user("ann"), name="x", scopes=["ingest"])
+
+
+def test_the_command_leaves_out_what_the_role_does_not_reach(capsys: pytest.CaptureFixture[str]) -> None:
+    make_user("ann")
+    call_command("token", "ann", scopes="label,read")
+    told = capsys.readouterr()
+    assert ApiToken.objects.get(digest=tokens.digest(told.out.strip())).scopes == ["label"]
+    assert told.err.startswith("without read: ann is annotator")
+    for wanted in ("read,admin", "label,nonsense"):
+        with pytest.raises(SystemExit):
+            call_command("token", "ann", scopes=wanted)
+    assert ApiToken.objects.count() == 1
 
 
 def test_an_expired_or_revoked_token_is_refused() -> None:

@@ -14,7 +14,10 @@ from labeling.models import ApiToken, User
 
 
 class Command(VerbCommand):
-    help = "Make an API token. Its secret is printed once, alone on standard output."
+    help = (
+        "Make an API token. Its secret is printed once, alone on standard output. Scopes above the person's role are "
+        "left out with a word on standard error; refused if none is left."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", help="the person that the token acts for")
@@ -29,6 +32,13 @@ class Command(VerbCommand):
         if not user.is_active:
             raise Refused("inactive_person", f"{user.username} cannot sign in, nor can a token of theirs", field="name")
         scopes = [scope.strip() for scope in options["scopes"].split(",") if scope.strip()]
+        # One script makes tokens for people of every role: what theirs does not reach is said, and is not in the token.
+        above = {scope for scope in scopes if scope in ApiToken.Scope.values} - tokens.ROLE_SCOPES[user.role]
+        if above and set(scopes) - above:
+            scopes = [scope for scope in scopes if scope not in above]
+            self.stderr.write(
+                f"without {', '.join(sorted(above))}: {user.username} is {user.role}, and no token reaches further than its person"
+            )
         expires_at = tokens.expiry(options["expires"], now=timezone.now()) if options["expires"] else None
         _, secret = tokens.make(user=user, name=options["title"], scopes=scopes, expires_at=expires_at)
         self.stdout.write(secret)
