@@ -155,7 +155,9 @@ def known(request: HttpRequest, slug: str) -> HttpResponse:
         {
             "known": one,
             "turn": None if one.turn == WHOLE else one.turn,
-            "answers": [(answer.signal.title, _in_words(answer), answer.row.decided_by) for answer in one.answers.all()],
+            "answers": [
+                (answer.signal.title, _in_words(answer), answer.row.decided_by) for answer in one.answers.all()
+            ],
         }
         for one in page
     ]
