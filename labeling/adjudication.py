@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
 from django.urls import reverse
 
 from labeling.errors import Conflict, Forbidden, Refused
-from labeling.models import WHOLE, Conversation, Item, Label, Queue, Ruling, Signal, Slot, User
+from labeling.models import WHOLE, Category, Conversation, Item, Label, Queue, Ruling, Signal, Slot, User
 from labeling.values import Scale, ValueRefused
 
 RULED = Exists(
@@ -99,8 +99,7 @@ class Case:
 def disagreements(scope: Scope, *, ruled: bool = False) -> list[Disagreement]:
     """The units of `scope` whose labels differ and that nobody has ruled on (or, `ruled`, somebody has).
 
-    The most informative come first: by vote entropy, for numbers by variance; units for which labels are still to come
-    are last, since those may settle them. Late labels are shown to the reviewer, but are no votes.
+    The most informative come first (`in_order`). Late labels are shown to the reviewer, but are no votes.
     """
     votes = votes_of(scope, ruled=ruled)
     numeric = set(Signal.objects.filter(scale=Signal.Scale.INTERVAL).values_list("id", flat=True))
@@ -110,7 +109,61 @@ def disagreements(scope: Scope, *, ruled: bool = False) -> list[Disagreement]:
         for unit, counts in votes.items()
         if len(counts) > 1
     ]
-    return sorted(found, key=lambda one: (one.pending > 0, -one.spread, -sum(one.votes.values()), one.unit))
+    return in_order(found, numeric=numeric, ranks=_ranks({one.unit.signal for one in found}))
+
+
+def in_order(
+    found: Sequence[Disagreement], *, numeric: Collection[int], ranks: Mapping[int, Mapping[str, float]]
+) -> list[Disagreement]:
+    """The most informative first: by vote entropy, for numbers by variance as a share of the widest of their signal.
+
+    Two labels an item leave nearly all of them alike in that. Then come first the answers that lie furthest apart on an
+    ordered scale, and the pair of answers over which most units are split, one after another: what is decided there, or
+    mended in the guideline, reaches the most. Units for which labels are still to come are last, since those may settle them.
+    """
+    widest: dict[int, float] = defaultdict(float)
+    split: Counter[tuple[int, str, str]] = Counter()
+    for one in found:
+        widest[one.unit.signal] = max(widest[one.unit.signal], one.spread)
+        split[_pair(one)] += 1
+
+    def place(one: Disagreement) -> tuple[Any, ...]:
+        spread = one.spread / widest[one.unit.signal] if one.unit.signal in numeric else one.spread
+        pair = _pair(one)
+        return (
+            one.pending > 0, -spread, -sum(one.votes.values()), -_apart(one, ranks), -split[pair], pair, one.unit
+        )  # fmt: skip
+
+    return sorted(found, key=place)
+
+
+def _pair(one: Disagreement) -> tuple[int, str, str]:
+    """The signal and the two answers that most people gave."""
+    first, second = sorted(sorted(one.votes, key=lambda value: (-one.votes[value], value))[:2])
+    return (one.unit.signal, first, second)
+
+
+def _apart(one: Disagreement, ranks: Mapping[int, Mapping[str, float]]) -> float:
+    """How far apart the answers lie, as a share of the scale; answers without an order lie as far apart as can be."""
+    of = ranks.get(one.unit.signal)
+    if of is None:
+        return 1.0
+    places = [of[value] for value in one.votes if value in of]
+    return max(places) - min(places) if places else 1.0
+
+
+def _ranks(signals: Collection[int]) -> dict[int, dict[str, float]]:
+    """Of each ordinal signal its categories' places, from 0 to 1."""
+    rows = Category.objects.filter(signal__in=signals, signal__scale=Signal.Scale.ORDINAL).order_by(
+        "signal", "position"
+    )
+    values: dict[int, list[str]] = defaultdict(list)
+    for signal, value in rows.values_list("signal_id", "value"):
+        values[signal].append(value)
+    return {
+        signal: {value: number / max(1, len(codes) - 1) for number, value in enumerate(codes)}
+        for signal, codes in values.items()
+    }
 
 
 def votes_of(scope: Scope, *, ruled: bool | None = None) -> dict[Unit, dict[str, int]]:

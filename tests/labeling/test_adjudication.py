@@ -11,7 +11,7 @@ from labeling import adjudication, queues, sampling
 from labeling.adjudication import Scope, Unit
 from labeling.errors import Conflict, Forbidden, Refused
 from labeling.models import WHOLE, Conversation, Item, Queue, Ruling, Signal, Slot, User
-from tests.make import make_conversation, make_label, make_signal, make_user
+from tests.make import make_conversation, make_label, make_queue, make_signal, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -63,6 +63,31 @@ def test_the_most_informative_comes_first_and_the_unfinished_last(signal: Signal
     assert [one.unit.conversation for one in found] == [conversations[number].id for number in (1, 0, 3)]
     assert [one.pending for one in found] == [0, 0, 1]
     assert found[0].spread == pytest.approx(1.585, abs=1e-3)
+
+
+def test_alike_in_votes_the_furthest_apart_come_first_then_the_pair_that_is_mixed_up_most(signal: Signal) -> None:
+    queue, conversations = make_votes(signal, people(2), "n0", "0p", "nn", "n0", "np", "p0", "0n")
+    found = adjudication.disagreements(Scope(queue=queue))
+    assert [one.unit.conversation for one in found] == [conversations[number].id for number in (4, 0, 3, 6, 1, 5)]
+
+
+def test_numbers_do_not_come_before_all_words(signal: Signal) -> None:
+    """A variance is in squares of whatever is counted; beside votes in bits it counts as a share of the widest."""
+    minutes = make_signal("minutes", scale="interval")
+    ann, ben = people(2)
+    homes = [make_conversation() for _ in range(3)]
+    queue = make_queue(signals=[signal, minutes], conversations=homes, members=[ann, ben], overlap=2)
+    Slot.objects.all().delete()  # no label is still to come
+    told = {minutes: [("10", "90"), ("10", "30"), ("5", "5")], signal: [("neutral", "neutral"), ("neutral",) * 2, ("negative", "positive")]}  # fmt: skip
+    for asked, answers in told.items():
+        for home, values in zip(homes, answers, strict=True):
+            item = Item.objects.get(queue=queue, conversation=home)
+            for person, value in zip((ann, ben), values, strict=True):
+                make_label(home, asked, person, value, item=item)
+    found = adjudication.disagreements(Scope(queue=queue))
+    units = [(one.unit.conversation, one.unit.signal) for one in found]
+    assert set(units[:2]) == {(homes[0].id, minutes.id), (homes[2].id, signal.id)}
+    assert units[2:] == [(homes[1].id, minutes.id)]
 
 
 def test_numbers_are_ordered_by_variance() -> None:
