@@ -17,7 +17,7 @@ from calibration.api.drift import given, who
 from calibration.drift import flags
 from calibration.evidence import gates
 from calibration.models import GateRun
-from calibration.moves import attribution, periods, settling, trends
+from calibration.moves import attribution, bridges, periods, settling, trends
 from labeling.models import Queue
 from labeling.sampling import signals_named
 
@@ -94,6 +94,23 @@ class Trends(APIView):
         asked.pop("classifier", None)
         signal = signals_named([asked.pop("signal")])[0]
         return Response(trends.read(signal=signal, classifier=classifier, **asked | {"by": names(asked["by"])}))
+
+
+class VersionChanges(APIView):
+    """What each change of versions in a trend did to it by itself, by conversations that both versions scored."""
+
+    scope = "read"
+
+    @extend_schema(
+        operation_id="trends_versions", parameters=[SIGNAL, CLASSIFIER, VALUE], responses=OpenApiTypes.OBJECT
+    )
+    def get(self, request: Request) -> Response:
+        query = TrendQuery(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        asked = query.validated_data
+        classifier = flags.classifier_named(asked["classifier"]) if asked["classifier"] else None
+        signal = signals_named([asked["signal"]])[0]
+        return Response(bridges.read(signal=signal, classifier=classifier, value=asked["value"]))
 
 
 class Attribution(APIView):

@@ -83,20 +83,11 @@ def attribute(
     chosen = classifier or classifier_of(signal)
     if chosen.signal_id != signal.id:
         raise Refused("other_signal", f"{chosen.slug} does not score {signal.slug}", field="classifier")
-    if (
-        before.first <= after.last
-        and after.first <= before.last
-        and not _one_period_twice(before, after, chosen_versions)
-    ):
-        raise EvidenceRefused(
-            "overlapping_periods",
-            "the periods overlap, so that the same conversations would stand on both sides: choose two that do not",
-            field="to",
-        )
     versions = volumes.versions_of(chosen)
     ends = list(zip((before, after), chosen_versions, strict=True))
     rows = [_volumes(versions, by, days, named) for days, named in ends]
     serving = [_serving(versions, found, *end, chosen) for found, end in zip(rows, ends, strict=True)]
+    _check_apart(before, after, serving)
     asked = Comparison(
         signal=signal.slug,
         classifier=chosen.slug,
@@ -111,9 +102,15 @@ def attribute(
     return found.as_dict() | {"value": chart.value, "by": list(by)}
 
 
-def _one_period_twice(before: Days, after: Days, chosen: tuple[str, str]) -> bool:
-    """One period as two versions scored it: what is left is the upgrade."""
-    return before == after and all(chosen) and chosen[0] != chosen[1]
+def _check_apart(before: Days, after: Days, serving: Sequence[ClassifierVersion]) -> None:
+    """A conversation stands on one side only, unless one period is read as two versions scored it: that is the upgrade."""
+    overlap = before.first <= after.last and after.first <= before.last
+    if overlap and (before != after or serving[0] == serving[1]):
+        raise EvidenceRefused(
+            "overlapping_periods",
+            "the periods overlap, so that the same conversations would stand on both sides: choose two that do not",
+            field="to",
+        )
 
 
 def measure_of(signal: Signal, value: str) -> Measure:
@@ -219,8 +216,8 @@ def _slices(
     answers = streams.answers(signal)
     said = streams.said({old, new}, signal)
     if chart.numbers:
-        rows = [_numbers_said(by, version, days) for version, days in zip(serving, periods, strict=True)]
-    predicted = [_predicted(chart, found, version) for found, version in zip(rows, serving, strict=True)]
+        rows = [numbers_said(by, version, days) for version, days in zip(serving, periods, strict=True)]
+    predicted = [predicted_by_place(chart, found, version) for found, version in zip(rows, serving, strict=True)]
     heard = transcripts.read(
         serving=serving,
         periods=periods,
@@ -232,7 +229,7 @@ def _slices(
     before = _tables(chart, by, answers, said.get(old.id, {}), periods[0], heard)
     after = _tables(chart, by, answers, said.get(new.id, {}), periods[1], heard)
     upgraded = old != new
-    bridge = _bridge(chart, by, old, new, periods[1], heard) if upgraded else {}
+    bridged = bridge(chart, by, old, new, periods[1], heard) if upgraded else {}
     both = _tables(chart, by, answers, said.get(old.id, {}), periods[1], heard) if upgraded else {}
     bands = range(1 if heard is None else 2)
     empty = tuple(ConfusionTable.from_cells(chart.categories, []) for _ in bands)
@@ -242,7 +239,7 @@ def _slices(
             slices.slice_of(by, place),
             PeriodSlice(_in_bands(chart, predicted, 0, place, heard), before.get(place, empty)),
             PeriodSlice(_in_bands(chart, predicted, 1, place, heard), after.get(place, empty)),
-            bridge=bridge.get(place, blank) if upgraded else None,
+            bridge=bridged.get(place, blank) if upgraded else None,
             labels_old=both.get(place, empty) if upgraded else None,
         )
         for place in sorted({*predicted[0], *predicted[1]})
@@ -260,7 +257,9 @@ def _in_bands(
     return tuple(well for well, _ in pairs), tuple(poor for _, poor in pairs)
 
 
-def _predicted(chart: Measure, rows: Iterable[Volume], version: ClassifierVersion) -> dict[Place, tuple[int, ...]]:
+def predicted_by_place(
+    chart: Measure, rows: Iterable[Volume], version: ClassifierVersion
+) -> dict[Place, tuple[int, ...]]:
     """How often the version gave each category, by place."""
     counts: dict[Place, Counter[str]] = defaultdict(Counter)
     for row in rows:
@@ -270,7 +269,7 @@ def _predicted(chart: Measure, rows: Iterable[Volume], version: ClassifierVersio
     return {place: tuple(found[name] for name in chart.categories) for place, found in counts.items()}
 
 
-def _numbers_said(by: Sequence[str], version: ClassifierVersion, days: Days) -> list[Volume]:
+def numbers_said(by: Sequence[str], version: ClassifierVersion, days: Days) -> list[Volume]:
     """How often a version gave each number in a period: one grouped count, since the rollup has their sums only."""
     rows = Prediction.objects.filter(version=version, status=Prediction.Status.OK).annotate(
         day=TruncDate(Coalesce("predicted_at", "conversation__started_at"))
@@ -309,7 +308,7 @@ def _tables(
     }
 
 
-def _bridge(
+def bridge(
     chart: Measure, by: Sequence[str], old: ClassifierVersion, new: ClassifierVersion, days: Days, heard: Heard | None
 ) -> dict[Place, tuple[tuple[tuple[int, ...], ...], ...]]:
     """Conversations of the later period by both versions' answers [band][old][new], by place: one grouped count."""

@@ -98,6 +98,17 @@ def _period(start: str, period: str) -> str:
     return f"{'on' if period == 'day' else 'in the week of'} {day.day} {day:%B}"
 
 
+def change_of_version(found: dict[str, Any], value: str, share: bool) -> str:
+    """What a change of versions did to the charted number, in a sentence."""
+    moved, old, new = found["moved"], found["from"], found["to"]
+    if moved.get("value") is None:
+        why = "too few conversations were scored by both" if found["conversations"] else "nothing was scored by both"
+        return f"Not bridged: {why}, so that what {new} says cannot be set beside what {old} said."
+    subject, unit = (f"“{value}”", " points") if share else ("the mean", "")
+    limits = f"{change(moved['low'], share)} to {change(moved['high'], share)}"
+    return f"The change of version alone moves {subject} by {change(moved['value'], share)}{unit} ({limits})."
+
+
 def number(value: float | None, share: bool) -> str:
     if value is None:
         return "–"

@@ -198,6 +198,19 @@ def attribute(
     )
 
 
+def upgrade(
+    comparison: Comparison, *, rng: np.random.Generator, confidence: float = 0.95, redraws: int = REDRAWS
+) -> Estimate:
+    """The upgrade's part alone. It takes a bridge and no labels: the same conversations under both versions."""
+    counts = _Counts.of(comparison)
+    if counts.mode not in ("bridged", "bridged_new_labels"):
+        return Estimate.undefined("no_bridge", n=counts.bridged)
+    scores = np.asarray(comparison.scores, dtype=float)
+    value = float(decompose(counts.world(), scores, counts.mode).upgrade.sum())
+    draws = _redrawn(counts, scores, rng, redraws, labels=False)[..., PARTS.index("upgrade")].sum(axis=1)
+    return _normal(value, float(draws.var()), counts.bridged, confidence, "redrawn bridge and counts")
+
+
 @dataclass(frozen=True, slots=True)
 class _Counts:
     """The comparison as arrays: predicted [S, K, B], labels [S, G, K, B] (Kish sizes), bridge [S, K, K, B]."""

@@ -20,7 +20,7 @@ from calibration.drift import flags
 from calibration.errors import EvidenceRefused
 from calibration.evidence import gate_records, gates
 from calibration.models import Classifier, ClassifierVersion, DriftFlag, GateRun, PredictionRollup
-from calibration.moves import attribution, move_pages, move_words, periods, settling, trends
+from calibration.moves import attribution, bridges, move_pages, move_words, periods, settling, trends
 from calibration.moves.periods import Days
 from labeling import access
 from labeling.access import person, role_required
@@ -83,6 +83,28 @@ def trend(request: HttpRequest, slug: str) -> HttpResponse:
         "after": after,
     }
     return render(request, "calibration/trend.html", context)
+
+
+@role_required("engineer")
+@require_safe
+def version_changes(request: HttpRequest, slug: str) -> HttpResponse:
+    """What each change of versions did by itself: a fragment of the trend, and a page of its own."""
+    signal = access.signal(slug)
+    name, value = (request.GET.get(key, "") for key in ("classifier", "value"))
+    found = bridges.read(signal=signal, classifier=flags.classifier_named(name) if name else None, value=value)
+    share = found["value"] != attribution.MEAN
+    for one in found["changes"]:
+        since = date.fromisoformat(one["since"])
+        before = Days(since - WINDOW, since - timedelta(days=1))
+        query = {"from": str(before), "to": str(Days(since, since + WINDOW - timedelta(days=1)))}
+        query |= {name: found[name] for name in ("classifier", "value")}
+        one |= {
+            "told": move_words.change_of_version(one, found["value"], share),
+            "query": urlencode(query),
+            "at": since,
+        }
+    template = "calibration/_bridges.html" if getattr(request, "htmx", False) else "calibration/bridges.html"
+    return render(request, template, {"signal": signal, "found": found})
 
 
 def _figure_file(request: HttpRequest, figures: dict[str, move_pages.Figure], name: str) -> HttpResponse:

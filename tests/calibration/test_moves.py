@@ -87,24 +87,34 @@ def test_the_slices_add_up_too() -> None:
             assert sum(row["parts"][name]["value"] for row in found["slices"]) == pytest.approx(part["value"], abs=1e-9)
 
 
-def test_an_upgrade_is_measured_on_the_bridge() -> None:
+def upgraded(one_in: int) -> tuple[Signal, int, float]:
+    """v2 takes over in March and turns every other neutral to negative; v1 scored one in so many of March too.
+
+    With the number of conversations that both scored, and how much v2 moves the share over all of March.
+    """
     signal = two_months()
     old = signal.classifiers.get().versions.get()
     new = make_version(signal, "v2")
     homes = Conversation.objects.filter(started_at__date__gte=MARCH.first)
-    predictions = []
+    predictions, turned = [], 0
     for number, home in enumerate(homes):
         before = old.predictions.get(conversation=home).value
-        predictions.append(make_said(new, home, "negative" if before == "neutral" and number % 2 else before))
+        turns = before == "neutral" and number % 2 == 1
+        predictions.append(make_said(new, home, "negative" if turns else before))
+        turned += turns
     new.predictions.bulk_create(predictions)
-    # v1 scored a third of March only: those are the bridge.
-    bridge = [home.id for number, home in enumerate(homes) if number % 3 == 0]
+    bridge = [home.id for number, home in enumerate(homes) if number % one_in == 0]
     old.predictions.filter(conversation__in=homes).exclude(conversation__in=bridge).delete()
     _recount(old)
     _recount(new)
+    return signal, len(bridge), turned / len(homes)
+
+
+def test_an_upgrade_is_measured_on_the_bridge() -> None:
+    signal, bridged, _ = upgraded(3)
     found = asked(signal)
     assert (found["from"]["versions"], found["to"]["versions"]) == (["v1"], ["v2", "v1"])
-    assert found["bridge"] == len(bridge)
+    assert found["bridge"] == bridged
     assert found["parts"]["upgrade"]["value"] > 0.08 and found["leading"] == ["upgrade"]
     assert abs(found["parts"]["silent_drift"]["value"]) < 0.06
     assert total(found["parts"]) == pytest.approx(found["observed"]["value"], abs=1e-9)

@@ -105,7 +105,7 @@ def test_mapped_scores_were_never_in_service(flag: DriftFlag) -> None:
     assert [line["version"] for line in trends.read(signal=signal)["versions"]] == [parent.version]
     assert set(history.in_service([parent, made], "week", preferred=made.version).values()) == {parent}
 
-    span = periods.Days(row.mapped_until - timedelta(days=27), row.mapped_until)
+    span = periods.Days(row.mapped_until - timedelta(days=27), row.mapped_until - timedelta(days=7))
     week = periods.Days(row.mapped_until - timedelta(days=6), row.mapped_until)
     found = attribution.attribute(signal=signal, before=span, after=week)
     assert found["from"]["versions"] == found["to"]["versions"] == [parent.version]
