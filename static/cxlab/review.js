@@ -5,6 +5,22 @@
   if (!decision) return;
   let sent = false;
   const typing = (target) => target.closest("textarea, select, input:not([type=checkbox]):not([type=radio])");
+  // Of several questions, in practice, one at a time takes the keys, and shows them.
+  const groups = [...decision.querySelectorAll("[role=group]")];
+  let asked = 0;
+  const ask = (index) => {
+    asked = index;
+    groups.forEach((group, at) => group.classList.toggle("on", at === index));
+    if (groups.length > 1) groups[index].scrollIntoView({ block: "nearest" });
+  };
+  const field = () => groups[asked].querySelector("input[type=number]");
+  const isOpen = (group) => (group.querySelector("[type=radio]") && !group.querySelector(":checked")) || group.querySelector("[type=number]")?.value === "";
+  // To the next question below; after the last one to one that is open still, or away with it.
+  const next = () => {
+    const open = asked < groups.length - 1 ? asked + 1 : groups.findIndex(isOpen);
+    if (groups.length > 1 && open >= 0) ask(open);
+    else decision.requestSubmit();
+  };
   const follow = (selector) => document.querySelector(selector)?.click();
 
   const nextReason = () => {
@@ -29,7 +45,11 @@
     u: () => follow("#back"),
     ArrowRight: () => follow("a[rel=next]"),
     ArrowLeft: () => follow("a[rel=prev]"),
-    Enter: () => decision.requestSubmit(),
+    Enter: next,
+    ...(groups.length > 1 && {
+      ArrowDown: () => ask((asked + 1) % groups.length),
+      ArrowUp: () => ask((asked + groups.length - 1) % groups.length),
+    }),
     // Of a call, as on the desk.
     ...(voice && {
       " ": voice.play,
@@ -45,16 +65,27 @@
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     if (typing(event.target)) {
       if (event.key === "Escape") event.target.blur();
+      if (event.key === "Enter" && event.target === field()) {
+        event.preventDefault();
+        event.target.blur();
+        next();
+      }
       return;
     }
-    const choice = [...decision.querySelectorAll("[data-key]")].find((one) => one.dataset.key === event.key);
+    const choice = [...groups[asked].querySelectorAll("[data-key]")].find((one) => one.dataset.key === event.key);
     if (choice) {
       event.preventDefault();
       choice.click();
+      if (choice.type === "radio" && asked < groups.length - 1) ask(asked + 1);
+      return;
+    }
+    if (field() && /^[0-9.-]$/.test(event.key)) {
+      field().select();
+      field().focus();
       return;
     }
     if (event.key === " " && event.target.closest("a, button, summary, input")) return;
-    if (event.key === "Enter" && (event.target.closest("a, button, summary") || !decision.querySelector(".choices [type=submit]"))) return;
+    if (event.key === "Enter" && (event.target.closest("a, button, summary") || !decision.querySelector(".actions [type=submit]"))) return;
     if (commands[event.key]) {
       event.preventDefault();
       commands[event.key]();
@@ -69,5 +100,6 @@
     sent = true;
   });
   window.addEventListener("pageshow", () => { sent = false; });
+  ask(0);
   decision.dataset.ready = "";
 })();

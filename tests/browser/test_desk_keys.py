@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from axe_core_python.sync_playwright import Axe
+from django.utils import timezone
 from playwright.sync_api import Page, Route
 
+from labeling import checks, gold
 from labeling.models import Category, Guideline, Label, Queue, Submission, User
 from tests.browser.hands import SUBMIT, assignment, press, settled, sign_in, stored
-from tests.make import make_known, make_queue, make_signal, make_user
+from tests.make import make_known, make_label, make_queue, make_signal, make_user
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -259,6 +262,38 @@ def test_a_practice_round_by_keyboard_opens_the_queue(page: Page, live_server: A
     page.wait_for_selector("button:focus")
     page.keyboard.press("Enter")
     page.wait_for_selector("#turns li")
+
+
+def test_practice_with_several_questions_takes_the_keys_of_the_desk(page: Page, live_server: Any, ann: User) -> None:
+    signals = [make_signal("mood"), make_signal("tags", scale="multilabel"), make_signal("nps", scale="interval")]
+    queue = make_queue("mood", signals=signals, items=2, members=[ann])
+    home = make_known(queue, ["positive"]).rows.get().conversation
+    for signal, value in ((signals[1], '["negative", "neutral"]'), (signals[2], "7")):
+        make_label(home, signal, make_user(), value)
+        made = gold.freeze(dataset=signal.slug, signal=signal, aggregation="single", now=timezone.now())
+        checks.know(queue=queue, versions=[made])
+    Queue.objects.filter(id=queue.id).update(practice_size=1, practice_pass=1)
+    sign_in(page, live_server, "/label/mood/practice/")
+    page.wait_for_selector("button:focus")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#decision[data-ready]")
+    on = "document.querySelector('.choices.on').getAttribute('aria-label')"
+    assert page.evaluate(on) == "Mood"
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("1")
+    page.keyboard.press("2")
+    assert page.evaluate(on) == "Tags"
+    page.keyboard.press("Enter")
+    assert page.evaluate(on) == "Nps"
+    page.keyboard.press("7")
+    page.keyboard.press("Enter")  # what is open comes first
+    assert page.evaluate(on) == "Mood"
+    page.keyboard.press("3")
+    assert page.evaluate(on) == "Tags"
+    assert Axe().run(page)["violations"] == []
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("h1 >> text=Right.")
 
 
 @pytest.mark.parametrize("tells", [True, False])

@@ -153,7 +153,7 @@ def test_sets_and_numbers_are_decided_with_enter(page: Page, live_server: Any, s
     sign_in(page, live_server, "/review/pilot/", name="eva")
     wait_for(page, "disagreement 1 of 2 open")
     if scale == "interval":
-        page.focus("#number")
+        page.wait_for_selector("#decision[data-ready]")
         page.keyboard.type("4.5")
     else:
         page.keyboard.press("1")
