@@ -22,6 +22,9 @@
   function stored() { return Object.keys(localStorage).filter((name) => name.startsWith(OUTBOX)).map((name) => read(name, null)).filter(Boolean).sort((one, other) => one.at - other.at); }
   function make(tag, className, text) { const node = document.createElement(tag); if (className) node.className = className; if (text !== undefined) node.textContent = text; return node; }
   function notice(text) { $("notice").textContent = text; $("notice").hidden = !text; if (text) $("notice").scrollIntoView({ block: "nearest" }); }
+  // What each tab of this person shows, so that none gives back what another has on screen.
+  const SHOWN = `${SPACE}shown:`, tab = SHOWN + Math.random().toString(36).slice(2);
+  const elsewhere = () => Object.keys(localStorage).filter((name) => name.startsWith(SHOWN) && name !== tab).map((name) => read(name, {})).filter((one) => Math.abs(Date.now() - one.at) < LEASE).map((one) => one.assignment);
   const draft = (item) => SPACE + "draft:" + item.assignment;
   const keyName = (key) => ({ " ": "Space", Backspace: "⌫", ArrowLeft: "←", ArrowRight: "→" })[key] || key;
 
@@ -37,7 +40,7 @@
     // The questions are in the page: where they have changed since, so must the page. The item stays leased meanwhile.
     if (item.signals && shape(item.signals) !== shape(state.signals)) { save(); return location.reload(); }
     if (item.signals && versions(item.signals) !== versions(state.signals)) guidelines(item.signals);
-    current = item; notice("");
+    current = item; notice(""); write(tab, { assignment: item.assignment, at: Date.now() });
     const kept = answer || read(draft(item), {}), given = new Map((kept.labels || []).map((label) => [label.signal, label.value]));
     active = 1000 * (kept.seconds || 0); last = lively = performance.now();
     for (const view of views) { fill(view, given.get(view.slug)); recent(view); reveal(view); }
@@ -308,7 +311,13 @@
   function later() { clearTimeout(timer); timer = setTimeout(again, Math.min(30000, 1000 * 2 ** retry++)); }
   addEventListener("online", () => { retry = 0; clearTimeout(timer); again(); });
   // Who leaves gives back what was only prefetched; the item on screen and its draft stay theirs.
-  addEventListener("pagehide", (event) => { save(); if (!event.persisted) for (const item of ahead) call(`assignments/${item.assignment}/release/`, {}).catch(() => {}); });
+  addEventListener("pagehide", (event) => {
+    save(); write(tab, null);
+    if (event.persisted) return;
+    const others = elsewhere(), free = ahead.filter((item) => !others.includes(item.assignment));
+    write(SPACE + "released", { at: Date.now(), items: free.map((item) => item.assignment) });
+    for (const item of free) call(`assignments/${item.assignment}/release/`, {}).catch(() => {});
+  });
   addEventListener("beforeunload", (event) => { save(); if (outbox.length && sending) event.preventDefault(); });
   // What was answered in another tab is not asked here again.
   addEventListener("storage", (event) => {
@@ -329,7 +338,10 @@
     try {
       const { ok, data } = await call(`queues/${state.queue}/undo/`, { holding: held() });
       if (!ok) return notice(data?.title || "Nothing to take back.");
-      past.pop(); back(data, { ...data.answer, confidence: data.answer.labels[0]?.confidence ?? undefined }, data.answer.kind === "answer");
+      past.pop();
+      // What had been chosen before an item was skipped or flagged only this page knows.
+      const kept = data.answer.kind !== "answer" && latest?.item.conversation.id === data.conversation.id && latest.item.turn === data.turn;
+      back(data, kept ? latest.answer : { ...data.answer, confidence: data.answer.labels[0]?.confidence ?? undefined }, data.answer.kind === "answer");
     } catch { notice("Undo needs a connection."); } finally { asking = false; }
   }
   function back(item, given, counted) {
@@ -455,6 +467,8 @@
   for (const button of all("[data-do]")) button.addEventListener("click", (event) => { DO[button.dataset.do](); if (event.detail && !["comment", "guideline", "skip", "flag", "help"].includes(button.dataset.do)) button.blur(); });
 
   badges(); drawer(read(SPACE + "guideline", false), false); counts();
-  if (state.item && !outbox.some((one) => one.assignment === state.item.assignment)) { state.item.since = Date.now(); show(state.item); } else advance();
+  // What this browser has just given back may still look held to a page that was asked for at the same moment.
+  const given = read(SPACE + "released", { at: 0 }), fresh = Math.abs(Date.now() - given.at) < 5000 ? given.items : [];
+  if (state.item && ![...outbox.map((one) => one.assignment), ...fresh].includes(state.item.assignment)) { state.item.since = Date.now(); show(state.item); } else advance();
   send();
 })();

@@ -350,6 +350,43 @@ def test_two_tabs_do_not_overwrite_each_others_unsent_answers(desk: Page) -> Non
     assert stored()[second] == "neutral"
 
 
+def test_a_tab_that_closes_gives_nothing_back_that_another_has_on_screen(desk: Page, queue: Queue) -> None:
+    desk.wait_for_load_state("networkidle")
+    other = desk.context.new_page()
+    other.goto(desk.url)
+    other.wait_for_selector("#turns li")
+    other.wait_for_load_state("networkidle")
+    # The other tab goes on to the item that this one has ahead: what closes here is on screen there.
+    first = press(other, "1")
+    settled(other)
+    desk.wait_for_selector("text=You answered the last one in another tab.")
+    shown = assignment(other)
+    desk.keyboard.press("Backspace")
+    desk.wait_for_selector(f"#desk[data-assignment='{first}']")
+    desk.wait_for_load_state("networkidle")
+    desk.close(run_before_unload=False)
+    other.keyboard.press("f")
+    other.wait_for_selector("#flag-reasons[open]")
+    other.keyboard.press("1")
+    other.wait_for_function("shown => document.getElementById('desk').dataset.assignment !== shown", arg=shown)
+    settled(other)
+    assert Submission.objects.filter(slot=shown, kind="flag").count() == 1
+
+
+def test_what_was_chosen_before_a_skip_comes_back_with_it(page: Page, live_server: Any, ann: User) -> None:
+    make_queue("both", signals=[make_signal("mood"), make_signal("tone")], items=3, members=[ann])
+    sign_in(page, live_server, "/label/both/")
+    page.wait_for_selector("#turns li")
+    page.keyboard.press("3")
+    page.keyboard.press("s")
+    page.wait_for_selector("#skip-reasons[open]")
+    press(page, "3")
+    settled(page)
+    page.wait_for_load_state("networkidle")
+    page.keyboard.press("Backspace")
+    page.wait_for_selector("[data-signal=mood] input[value=positive]:checked", state="attached")
+
+
 def test_leaving_gives_back_what_was_only_prefetched(desk: Page, live_server: Any, queue: Queue) -> None:
     desk.wait_for_load_state("networkidle")
     assert queue.slots.filter(state="leased").count() == 2
