@@ -79,7 +79,7 @@ def change(request: HttpRequest, flag_id: int) -> HttpResponse:
         raise Refused("unknown_action", f"{action!r} is not a change of a flag", field="action")
     told = CHANGES[action](flag, request)
     if request.htmx:  # type: ignore[attr-defined]
-        return render(request, "calibration/_flag_row.html", {"row": flag_words.row(flags.get(flag_id)), "told": told})
+        return render(request, "calibration/_flag_row.html", {"row": _row(flags.get(flag_id)), "told": told})
     messages.success(request, told)
     return redirect("flag", flag_id)
 
@@ -203,7 +203,12 @@ def _what_moved(flag: DriftFlag) -> str:
 
 
 def _rows(led: list[tuple[DriftFlag, list[DriftFlag]]]) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    return [(flag_words.row(flag), [flag_words.row(other) for other in others]) for flag, others in led]
+    return [(_row(flag), [flag_words.row(other) for other in others]) for flag, others in led]
+
+
+def _row(flag: DriftFlag) -> dict[str, Any]:
+    """A line with what the flag may follow from, where that leads no line of the same list: it has been mended, say."""
+    return flag_words.row(flag) | {"cause": next(iter(causes.of(flag)), None)}
 
 
 def _closed() -> list[DriftFlag]:

@@ -223,7 +223,7 @@ def test_what_follows_stands_under_its_cause_and_ends_with_it(client: Client) ->
     assert follows[0].events.get().note == f"with flag {silent.id}: rolled back"
 
 
-def test_what_was_mended_explains_what_began_before_and_nothing_later() -> None:
+def test_what_was_mended_explains_what_began_before_and_nothing_later(client: Client) -> None:
     version = make_version(make_signal())
     silent = _flag(version, {}, NOW.date(), kind="silent_change")
     flags.resolve(flag=silent, by=None, note="rolled back")
@@ -231,6 +231,8 @@ def test_what_was_mended_explains_what_began_before_and_nothing_later() -> None:
     before = _flag(version, {"channel": "chat"}, NOW.date() + timedelta(days=9))
     later = _flag(version, {"channel": "email"}, NOW.date() + timedelta(days=11))
     (cause,) = causes.of(before)
+    client.force_login(make_user("ada", role="engineer"))
+    assert client.get("/drift/").content.decode().count("may follow from: ") == 1
     assert cause.flag == silent and ", resolved on " in cause.sentence
     assert not causes.of(later) and causes.consequences(flags.get(silent.id)) == [before]
 
