@@ -12,7 +12,6 @@ from urllib.parse import quote
 from django.db.models import Avg, Count, Max, Q, Sum
 
 from calibration import volumes
-from calibration.drift.service import RECENT
 from calibration.evidence import presenting, reports, sentences
 from calibration.models import Classifier, ClassifierVersion, DriftFlag, PredictionRollup
 from calibration.stats.verdicts import MOST_LABELS, TRUSTED, UNPROVEN, UNTRUSTED
@@ -104,8 +103,7 @@ def classifiers() -> list[Entry]:
 
 def signals(entries: Sequence[Entry]) -> list[Entry]:
     """One entry a signal: of the classifiers with a report, the one that scored most stands for it."""
-    counted = PredictionRollup.objects.order_by().values_list("version__classifier").annotate(n=Sum("count"))
-    scored = dict(counted)
+    scored = volumes.scored()
     chosen: dict[int, Entry] = {}
     for entry in sorted(entries, key=lambda entry: (-scored.get(entry.classifier.id, 0), entry.classifier.slug)):
         held = chosen.get(entry.signal.id)
@@ -121,7 +119,7 @@ def newest_gold() -> dict[int, DatasetVersion]:
 
 
 def versions_in_service(found: Sequence[Classifier]) -> dict[int, ClassifierVersion]:
-    """Classifier → the version that scored most in the last four weeks that it has predictions of, as everywhere else.
+    """Classifier → the version in service now.
 
     A classifier whose predictions have no days gives the one with most of them; one without any, its newest version.
     """
@@ -139,10 +137,9 @@ def versions_in_service(found: Sequence[Classifier]) -> dict[int, ClassifierVers
         .order_by()
     )
     if newest:
-        rows = volumes.read(known.values(), since=min(newest.values()) - RECENT + timedelta(days=1))
-        for classifier, last in newest.items():
-            mine = [row for row in rows if known[row.version].classifier_id == classifier and row.day > last - RECENT]
-            serving = volumes.in_service(mine)
+        rows = volumes.read(known.values(), since=min(newest.values()) - volumes.RECENT + timedelta(days=1))
+        for classifier in newest:
+            serving = volumes.serving([row for row in rows if known[row.version].classifier_id == classifier])
             if serving is not None:
                 most[classifier] = serving
     return answer | {classifier: known[version] for classifier, version in most.items()}

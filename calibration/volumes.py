@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 from django.db.models import QuerySet, Sum
 
@@ -14,6 +14,8 @@ from labeling.models import Signal
 
 CORE = ("channel", "cohort")
 """What the rollup can be sliced by."""
+RECENT = timedelta(weeks=4)
+"""How far back it is asked which version serves now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,17 @@ def in_service(rows: Iterable[Volume]) -> int | None:
     return max(counts, key=lambda version: (counts[version], version), default=None)
 
 
+def recent(rows: Sequence[Volume]) -> list[Volume]:
+    """Those of the last four weeks that there are any of."""
+    last = max((row.day for row in rows), default=None)
+    return [row for row in rows if last is not None and row.day > last - RECENT]
+
+
+def serving(rows: Sequence[Volume]) -> int | None:
+    """The version (its id) that stands for a classifier now: the one that answered most in its last four weeks."""
+    return in_service(recent(rows))
+
+
 def by_day(rows: Iterable[Volume]) -> dict[date, list[Volume]]:
     """The rows of each day, in order."""
     days: dict[date, list[Volume]] = defaultdict(list)
@@ -95,6 +108,12 @@ def versions_of(classifier: Classifier) -> list[ClassifierVersion]:
     for version in versions:
         version.classifier = classifier
     return versions
+
+
+def scored() -> dict[int, int]:
+    """Classifier (its id) → how much it has scored: the one that scored most stands for its signal."""
+    counted = PredictionRollup.objects.order_by().values_list("version__classifier").annotate(n=Sum("count"))
+    return dict(counted)
 
 
 def most_scored() -> Signal | None:

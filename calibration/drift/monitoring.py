@@ -114,11 +114,8 @@ def _against_gold(monitor: Monitor, versions: Sequence[ClassifierVersion], close
 
 
 def _serving(versions: Sequence[ClassifierVersion], rows: Sequence[volumes.Volume]) -> ClassifierVersion | None:
-    """The version that scored most conversations in the last four weeks of predictions."""
-    last = max((row.day for row in rows), default=None)
-    if last is None:
-        return None
-    found = volumes.in_service(row for row in rows if row.day > last - service.RECENT)
+    """The version in service now; None without predictions that have a day."""
+    found = volumes.serving(rows)
     return next((version for version in versions if version.id == found), None)
 
 

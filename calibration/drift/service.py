@@ -21,7 +21,6 @@ from calibration.volumes import Volume
 from labeling.models import Signal
 
 EXPIRES_AFTER = timedelta(days=180)
-RECENT = timedelta(days=28)
 LEAST_REFERENCE, LEAST_RECENT = 200, 20
 LARGEST_MARGIN = 0.10
 LARGEST_UNCOVERED = 0.2
@@ -52,7 +51,7 @@ def unproven_version(
     severity: dict[str, Any],
 ) -> Seen:
     """Is the version in service calibrated at all?"""
-    recent = _recent(rows)
+    recent = volumes.recent(rows)
     count = sum(row.count for row in recent if row.version == serving.id)
     if serving.id in calibrations or count < LEAST_RECENT:
         return Seen()
@@ -69,7 +68,7 @@ def unproven_version(
 
 def expired(calibration: Calibration, rows: Sequence[Volume]) -> Seen:
     """Is the calibration too old, or have the conversations moved to where there was no gold?"""
-    mine = [row for row in _recent(rows) if row.version == calibration.version.id]
+    mine = [row for row in volumes.recent(rows) if row.version == calibration.version.id]
     total = sum(row.count for row in mine)
     if total < LEAST_RECENT:
         return Seen()
@@ -136,7 +135,7 @@ def _split(days: list[Day], until: date) -> tuple[list[Day], list[Day]]:
     """The days up to the end of the calibration, and those after; a version that came later has its first four weeks."""
     border = until.isoformat()
     if days and sum(sum(day.counts) for day in days if day.key <= border) < LEAST_REFERENCE:
-        border = (date.fromisoformat(days[0].key) + RECENT - timedelta(days=1)).isoformat()
+        border = (date.fromisoformat(days[0].key) + volumes.RECENT - timedelta(days=1)).isoformat()
     return [day for day in days if day.key <= border], [day for day in days if day.key > border]
 
 
@@ -199,9 +198,3 @@ def _uncovered(calibration: Calibration, rows: Sequence[Volume]) -> Counter[Plac
         if place not in covered:
             found[place] += row.count
     return found
-
-
-def _recent(rows: Sequence[Volume]) -> list[Volume]:
-    """The last four weeks that have any predictions of the classifier."""
-    last = max((row.day for row in rows), default=None)
-    return [row for row in rows if last is not None and row.day > last - RECENT]

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from django.db.models import Count, F, Max, Min, Sum
+from django.db.models import Count, F, Max, Min
 from django.db.models.functions import Coalesce, TruncDate
 from numpy.typing import NDArray
 
 from calibration import slices, streams, volumes
 from calibration.errors import EvidenceRefused
-from calibration.models import Classifier, ClassifierVersion, Prediction, PredictionRollup
+from calibration.models import Classifier, ClassifierVersion, Prediction
 from calibration.moves import transcripts
 from calibration.moves.periods import Days
 from calibration.moves.transcripts import Heard
@@ -158,13 +158,12 @@ def _numbers_measure(signal: Signal, value: str) -> Measure:
 
 
 def classifier_of(signal: Signal) -> Classifier:
-    """The classifier that scored most of a signal, where nobody names one."""
-    counted = PredictionRollup.objects.filter(version__classifier__signal=signal).values("version__classifier")
-    ranked = counted.annotate(n=Sum("count")).order_by("-n", "version__classifier__slug")
-    first = ranked.first()
-    if first is None:
+    """The classifier that stands for a signal, where nobody names one: the one that scored most."""
+    scored = volumes.scored()
+    known = [one for one in signal.classifiers.select_related("signal").order_by("slug") if scored.get(one.id)]
+    if not known:
         raise NotFound("no_predictions", f"no classifier has scored {signal.slug} yet", field="classifier")
-    return Classifier.objects.select_related("signal").get(id=first["version__classifier"])
+    return max(known, key=lambda one: scored[one.id])
 
 
 def check_by(by: Sequence[str]) -> None:

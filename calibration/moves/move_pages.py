@@ -23,9 +23,18 @@ CSV, SVG, PNG = "text/csv; charset=utf-8", "image/svg+xml", "image/png"
 
 
 def figures(document: dict[str, Any], shaded: Sequence[tuple[str, str]] = ()) -> dict[str, Figure]:
-    """name → figure: `0`, `1`, ... for the series, the kind for each verified outcome."""
+    """name → figure: `0`, `1`, ... for the series, `csat`, `csat-1`, ... for the verified outcomes of the whole and its slices."""
     found = {str(number): _series(document, one, shaded) for number, one in enumerate(document["series"])}
-    return found | {one["kind"]: _outcome(one) for one in document["outcomes"]}
+    return found | {name: _outcome(one) for name, one in _named(document)}
+
+
+def _named(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Verified outcomes by the names of their figures: that of a slice has its number among the series."""
+    places = [series["slice"] for series in document["series"]]
+    return [
+        (f"{one['kind']}-{places.index(one['slice'])}" if one["slice"] else one["kind"], one)
+        for one in document["outcomes"]
+    ]
 
 
 def _series(document: dict[str, Any], series: dict[str, Any], shaded: Sequence[tuple[str, str]]) -> Figure:
@@ -88,8 +97,12 @@ def pictures(document: dict[str, Any], found: dict[str, Figure], query: dict[str
 def outcomes(document: dict[str, Any], found: dict[str, Figure], query: dict[str, str]) -> list[dict[str, Any]]:
     """Every verified outcome with its chart and the address of its files."""
     return [
-        one | {"picture": charts.on_page(found[one["kind"]][0]), "exports": "?" + urlencode(query | {"figure": one["kind"]})}
-        for one in document["outcomes"]
+        one | {
+            "name": name,
+            "picture": charts.on_page(found[name][0]),
+            "exports": "?" + urlencode(query | {"figure": name}),
+        }
+        for name, one in _named(document)
     ]  # fmt: skip
 
 

@@ -103,7 +103,7 @@ def _document(
         "versions": _boundaries(serving, versions),
         "gaps": gaps.read(chart, rows, labelled),
         "failures": gaps.failures(rows),
-        "outcomes": _outcomes(period, since, until) if rows else [],
+        "outcomes": _outcomes(period, since, until, by, shown) if rows else [],
     }
 
 
@@ -138,7 +138,7 @@ def _cache_key(
     scored = {one: versions[one].predictions.aggregate(at=Max("stored_at"))["at"] for one in sorted(heard)}
     names = [(version.version, version.created_at) for version in versions.values()]
     made_of = repr([signal.slug, chosen.slug, asked, labels, rulings, outcomes, scored, names])
-    return f"trend:3:{hashlib.sha256(made_of.encode()).hexdigest()}"
+    return f"trend:4:{hashlib.sha256(made_of.encode()).hexdigest()}"
 
 
 def _chart(signal: Signal, value: str) -> Measure | None:
@@ -234,21 +234,33 @@ def _boundaries(serving: Mapping[date, int | None], versions: Mapping[int, Class
     return found
 
 
-def _outcomes(period: str, since: date | None, until: date | None) -> list[dict[str, Any]]:
-    """Verified facts beside the trend: the share of satisfied answers among those who answered."""
+def _outcomes(
+    period: str, since: date | None, until: date | None, by: Sequence[str], shown: Sequence[Place]
+) -> list[dict[str, Any]]:
+    """Verified facts beside the trend: the share of satisfied answers among those who answered, of the whole first, then
+    of every slice shown whose conversations have any."""
     rows = Outcome.objects.filter(kind=Outcome.Kind.CSAT, at__isnull=False)
     if since:
         rows = rows.filter(at__gte=datetime.combine(since, time.min, UTC))
     if until:
         rows = rows.filter(at__lt=datetime.combine(until + timedelta(days=1), time.min, UTC))
-    daily = rows.annotate(day=TruncDate("at")).values_list("day").order_by()
+    places = [f"conversation__{name}" for name in by]
+    daily = rows.annotate(day=TruncDate("at")).values_list("day", *places).order_by()
     counted = daily.annotate(n=Count("id"), good=Count("id", filter=Q(value__gte=SATISFIED)))
-    sums: dict[date, list[int]] = defaultdict(lambda: [0, 0])
-    for day, n, good in counted:
-        cell = sums[start_of(day, period)]
-        cell[0] += n
-        cell[1] += good
-    points = [
-        {"start": start.isoformat(), "n": n} | wilson(good, n).as_dict() for start, (n, good) in sorted(sums.items())
+    sums: dict[Place | None, dict[date, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0]))
+    for day, *place, n, good in counted:
+        for part in {None, tuple(place)} if by else {None}:
+            cell = sums[part][start_of(day, period)]
+            cell[0] += n
+            cell[1] += good
+    measure = "share of 4 and 5, among responders"
+    return [
+        {"kind": "csat", "measure": measure, "slice": {} if part is None else slices.slice_of(by, part)}
+        | {"points": [_answered(start, *cell) for start, cell in sorted(sums[part].items())]}
+        for part in (None, *shown)
+        if part in sums
     ]
-    return [{"kind": "csat", "measure": "share of 4 and 5, among responders", "points": points}] if points else []
+
+
+def _answered(start: date, n: int, good: int) -> dict[str, Any]:
+    return {"start": start.isoformat(), "n": n} | wilson(good, n).as_dict()

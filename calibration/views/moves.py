@@ -68,12 +68,15 @@ def trend(request: HttpRequest, slug: str) -> HttpResponse:
     share = document["value"] != attribution.MEAN
     before, after = _windows(document)
     query = {name: value for name, value in asked.items() if value}
+    outcomes = move_pages.outcomes(document, figures, query)
     context |= {
         "document": document,
         "share": share,
         "sentence": move_words.trend(document, title=signal.title, share=share),
-        "pictures": move_pages.pictures(document, figures, query),
-        "outcomes": move_pages.outcomes(document, figures, query),
+        "pictures": [
+            one | {"outcomes": [beside for beside in outcomes if beside["slice"] == one["slice"]]}
+            for one in move_pages.pictures(document, figures, query)
+        ],
         "gaps": move_pages.gap_rows(document, share=share),
         "failures": move_pages.failure_table(document),
         "version_now": document["versions"][-1]["version"],

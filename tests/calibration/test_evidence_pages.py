@@ -201,6 +201,7 @@ def test_the_overview_names_the_weakest_slice_and_open_flags() -> None:
     page = signed_in("engineer").get("/").content.decode()
     assert "Sentiment fails" in page and "1 open" in page and "Look into judge@new" in page
     assert "voice, " in page
+    assert 'href="/classifiers/judge/?version=new"' in page, "to the version in service, not to a newer candidate"
 
 
 SCALES = [

@@ -289,6 +289,25 @@ def test_failures_and_outcomes_stand_beside() -> None:
     assert found["outcomes"][0]["points"][0]["value"] == 0.75
 
 
+def test_a_slice_has_its_own_verified_outcomes_beside_it(client: Client) -> None:
+    signal = two_months()
+    homes = list(Conversation.objects.filter(channel="voice").order_by("id")[:12])
+    homes += Conversation.objects.filter(channel="chat").order_by("id")[:8]
+    for number, home in enumerate(homes):
+        value = 5 if home.channel == "chat" or number < 3 else 1
+        Outcome.objects.create(key=f"{number:064x}", kind="csat", value=value, at=START, conversation=home)
+    Outcome.objects.create(key="f" * 64, kind="csat", value=1, at=START)  # of no conversation: it counts for the whole
+    found = trends.read(signal=signal, by=["channel"])["outcomes"]
+    told = [(one["slice"], one["points"][0]["n"], round(one["points"][0]["value"], 3)) for one in found]
+    assert told == [({}, 21, 0.524), ({"channel": "chat"}, 8, 1.0), ({"channel": "voice"}, 12, 0.25)]
+    client.force_login(make_user(role="engineer"))
+    answer = client.get("/signals/sentiment/trend/?by=channel")
+    beside = [(one["slice"], [outcome["name"] for outcome in one["outcomes"]]) for one in answer.context["pictures"]]
+    assert beside == [({}, ["csat"]), ({"channel": "chat"}, ["csat-1"]), ({"channel": "voice"}, ["csat-2"])]
+    rows = client.get("/signals/sentiment/trend/?by=channel&figure=csat-2&export=csv").content.decode().splitlines()
+    assert len(rows) == 2 and ",12," in rows[1]
+
+
 def test_a_mean_of_numbers() -> None:
     signal = make_signal("satisfaction", scale="interval", minimum=1, maximum=5)
     version, ann = make_version(signal), make_user("ann")
