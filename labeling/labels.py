@@ -286,19 +286,25 @@ def _set_aside(
         if slot.is_check:
             checks.close_of(slot, annotator, state=Slot.State.SKIPPED, leased_until=None)
         else:
-            _replace(slot, annotator)
             act.item = slot.item
+            if not _replace(slot, annotator):
+                # A flag says something of the item, whoever has it by now: like an answer it is kept as a late one.
+                had = Slot.objects.filter(item=slot.item, annotator=annotator).exclude(state=Slot.State.LEASED)
+                if kind != Submission.Kind.FLAG or had.exists():
+                    raise Conflict("lease_gone", "this item is not yours any more")
+                act.late = True
         act.save(force_insert=True)
     return act
 
 
-def _replace(slot: Slot, annotator: User) -> None:
-    """Set the person's slot aside and put a free one in its place."""
+def _replace(slot: Slot, annotator: User) -> bool:
+    """Set the person's slot aside and put a free one in its place; False where it is not theirs any more."""
     held = Slot.objects.filter(id=slot.id, annotator=annotator, state=Slot.State.LEASED)
     if not held.update(state=Slot.State.SKIPPED, leased_until=None):
-        raise Conflict("lease_gone", "this item is not yours any more")
+        return False
     highest = Slot.objects.filter(item=slot.item).aggregate(highest=Max("number"))["highest"]
     Slot.objects.create(item=slot.item, queue_id=slot.queue_id, number=highest + 1, position=slot.position)
+    return True
 
 
 def undo(

@@ -128,6 +128,8 @@ class Flag(Labelling):
             now=timezone.now(),
             seconds=seconds_in(body),
         )
+        if outcome.submission.late:
+            raise Conflict("late", "somebody else has the item by now; your flag is kept, and shown to the reviewer")
         return _acknowledged(outcome, body, annotator)
 
 

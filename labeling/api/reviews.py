@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import QuerySet
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import serializers, status
+from rest_framework import generics, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from labeling import access, adjudication, advice, requeueing
+from labeling import access, adjudication, advice, aside, privacy, requeueing
 from labeling.adjudication import Disagreement, Scope
 from labeling.advice import Advice
+from labeling.api.paging import CursorPages
 from labeling.errors import Forbidden, NotFound, Refused
-from labeling.models import WHOLE, Conversation, Item, Label, Ruling, Signal, User
+from labeling.models import WHOLE, Conversation, Item, Label, Ruling, Signal, Submission, User
+from labeling.personal import Mask
 from labeling.values import Scale
 
 MOST = 1000
@@ -53,11 +56,19 @@ class Reviews(APIView):
         found = adjudication.disagreements(scope)
         advised = advice.of(scope, found)
         shown = found[: min(int(limit), MOST)]
+        mask = privacy.in_force()
         labels = adjudication.labels_of(scope, [one.unit for one in shown])
         asked = {told[0].signal for told in labels.values()}
         scales = {signal.id: Scale.of(signal) for signal in asked}
         rows = [
-            _row(one, labels[one.unit], scales[one.unit.signal], hidden=scope.hides_names, advice=advised.get(one.unit))
+            _row(
+                one,
+                labels[one.unit],
+                scales[one.unit.signal],
+                hidden=scope.hides_names,
+                advice=advised.get(one.unit),
+                mask=mask,
+            )
             for one in shown
         ]
         return Response({"count": len(found), "results": rows})
@@ -158,8 +169,45 @@ class Requeue(APIView):
         return Response({"asked_again": again})
 
 
+class AsideSerializer(serializers.ModelSerializer[Submission]):
+    conversation: Any = serializers.CharField(source="item.conversation.external_id")
+    turn = serializers.SerializerMethodField()
+    reason = serializers.SerializerMethodField(help_text="of a flag its code, of a skip its words")
+    comment = serializers.SerializerMethodField()
+    annotator: Any = serializers.CharField(source="annotator.username")
+    at = serializers.DateTimeField(source="created_at")
+
+    class Meta:
+        model = Submission
+        fields = ("id", "kind", "conversation", "turn", "reason", "comment", "annotator", "late", "at")
+
+    def get_turn(self, act: Submission) -> int | None:
+        return None if act.item is None or act.item.turn == WHOLE else act.item.turn
+
+    def get_reason(self, act: Submission) -> str:
+        return str(self.context["mask"].text(act.reason))
+
+    def get_comment(self, act: Submission) -> str:
+        return str(self.context["mask"].text(act.comment))
+
+
+class SetAside(generics.ListAPIView[Submission]):
+    """What people skipped and flagged in a queue, and why, oldest first. For reviewers and above."""
+
+    scope = "label"
+    serializer_class = AsideSerializer
+    pagination_class = CursorPages
+    queryset = Submission.objects.none()  # for the schema; what is listed depends on the queue
+
+    def get_queryset(self) -> QuerySet[Submission]:
+        return aside.acts(access.queue_to_review(_reviewer(self.request), self.kwargs["slug"]))
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {**super().get_serializer_context(), "mask": privacy.in_force()}
+
+
 def _row(
-    one: Disagreement, labels: list[Label], scale: Scale, *, hidden: bool, advice: Advice | None
+    one: Disagreement, labels: list[Label], scale: Scale, *, hidden: bool, advice: Advice | None, mask: Mask
 ) -> dict[str, Any]:
     first = labels[0]
     return {
@@ -175,7 +223,7 @@ def _row(
             {
                 "annotator": None if hidden else label.annotator.username,
                 "value": scale.decode(label.value),
-                "comment": label.comment,
+                "comment": mask.text(label.comment),
                 "late": label.late,
                 "at": label.labeled_at,
             }

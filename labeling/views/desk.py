@@ -11,7 +11,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods
 
-from labeling import guidelines, keymap, labels, leasing, practice, queries, questions
+from labeling import aside, guidelines, keymap, labels, leasing, practice, queries, questions
 from labeling.access import person, queue_to_label
 from labeling.models import Queue, User
 from labeling.questions import Question
@@ -51,7 +51,7 @@ def desk(request: HttpRequest, slug: str) -> HttpResponse:
         "badges": badges,
         "commands": [(name, words, badges[name]) for name, words in keymap.WORDS.items()],
         "count_width": len(_count(state["progress"])),
-        "flags": [(reason, reason.replace("_", " ").capitalize()) for reason in labels.FLAG_REASONS],
+        "flags": [(reason, aside.flag_in_words(reason)) for reason in labels.FLAG_REASONS],
         "skips": [(reason, reason) for reason in labels.SKIP_REASONS],
     }
     return render(request, "labeling/desk.html", context)

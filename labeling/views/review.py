@@ -6,17 +6,20 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from labeling import access, adjudication, advice, guidelines, privacy, requeueing
+from labeling import access, adjudication, advice, aside, guidelines, privacy, requeueing
 from labeling.access import person, role_required
 from labeling.adjudication import Case, Disagreement, Scope, Unit
 from labeling.errors import Refused
-from labeling.models import WHOLE, Ruling, Signal, User
+from labeling.models import WHOLE, Ruling, Signal, Submission, User
 from labeling.personal import Mask
+
+ASIDE_SHOWN = 50
 
 
 @role_required("reviewer")
@@ -56,6 +59,7 @@ def _page(request: HttpRequest, scope: Scope) -> HttpResponse:
         "base": scope.address,
         "ties": len(advice.wanting(advised)),
         "outdated": requeueing.outdated(scope.queue) if scope.queue else [],
+        "aside": aside.acts(scope.queue).count() if scope.queue else 0,
     }
     if unit is None:
         context["ruled"] = len(adjudication.disagreements(scope, ruled=True))
@@ -204,6 +208,28 @@ def one_more(request: HttpRequest, kind: str, slug: str) -> HttpResponse:
     messages.success(request, f"One more label is asked for {shown.conversation.external_id}.")
     following = request.POST.get("next", "")
     return redirect(scope.address + (f"?unit={following}" if adjudication.unit_from_key(following) else ""))
+
+
+@login_required
+@require_safe
+def set_aside(request: HttpRequest, slug: str) -> HttpResponse:
+    """What people skipped and flagged in a queue, and why."""
+    queue = access.queue_to_review(person(request), slug)
+    acts = aside.acts(queue).order_by("kind", "-id")
+    page = Paginator(acts, ASIDE_SHOWN).get_page(request.GET.get("page"))
+    mask = privacy.in_force()
+    rows = [
+        {
+            "act": act,
+            "turn": None if act.item is None or act.item.turn == WHOLE else act.item.turn,
+            "reason": mask.text(aside.reason_in_words(act)),
+            "comment": mask.text(act.comment),
+        }
+        for act in page
+    ]
+    flags = acts.filter(kind=Submission.Kind.FLAG).count()
+    counts = {"flags": flags, "skips": page.paginator.count - flags}
+    return render(request, "labeling/review_aside.html", {"queue": queue, "page": page, "rows": rows} | counts)
 
 
 @login_required

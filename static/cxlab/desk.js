@@ -58,7 +58,7 @@
     const talk = item.conversation, rows = document.createDocumentFragment(), started = talk.started_at && new Date(talk.started_at);
     const hour = (at) => at.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
     const end = talk.turns.reduce((most, turn) => Math.max(most, turn.end || turn.start || 0), 0);
-    const facts = [talk.channel, started && started.toLocaleDateString("en-GB", { day: "numeric", month: "long" }) + ", " + hour(started), end && Math.floor(end / 60) + " min " + Math.round(end % 60) + " s", talk.cohort, talk.customer];
+    const facts = [talk.channel, started && started.toLocaleDateString("en-GB", { day: "numeric", month: "long" }) + ", " + hour(started), end && (end < 60 ? "" : Math.floor(end / 60) + " min ") + Math.floor(end % 60) + " s", talk.cohort, talk.customer];
     $("facts").replaceChildren(...facts.filter(Boolean).map((fact) => make("span", "", fact)));
     talk.turns.forEach((turn, number) => {
       const asked = number === item.turn, timed = typeof turn.start === "number";

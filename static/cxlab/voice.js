@@ -39,6 +39,7 @@ window.cxVoice = (player, list) => {
   }
 
   function heard() {
+    if (audio.error) return;  // what cannot be played says so, and marks nobody
     const at = audio.currentTime, rows = speaking(at);
     // A turn that was played ends inside itself: the mark stays on it, and it can be played again.
     if (at >= stop) { audio.pause(); audio.currentTime = Math.max(0, stop - 0.06); stop = Infinity; return; }
@@ -63,7 +64,7 @@ window.cxVoice = (player, list) => {
   }
   function pace(by) { speed.selectedIndex = Math.max(0, Math.min(speed.options.length - 1, speed.selectedIndex + by)); paced(); }
   function paced() { audio.playbackRate = audio.defaultPlaybackRate = Number(speed.value); try { localStorage.setItem("cxlab:speed", speed.value); } catch { /* kept for this page only */ } }
-  function failed() { part("clock").textContent = "cannot be played"; }
+  function failed() { part("clock").textContent = "cannot be played"; for (const row of marked) row.classList.remove("spoken"); marked = new Set(); }
 
   audio.addEventListener("timeupdate", heard);
   audio.addEventListener("error", () => { if (audio.hasAttribute("src")) failed(); });

@@ -144,6 +144,17 @@ def test_what_was_said_stands_beside_what_was_heard_and_doubted_words_say_so(
     assert first.locator(".reference").is_visible()
 
 
+def test_a_call_that_cannot_be_played_says_so_and_marks_nobody(page: Page, live_server: Any, ann: User) -> None:
+    conversation = call(page, turns(2))
+    Conversation.objects.filter(id=conversation.id).update(audio="/static/no-such-call.wav")
+    at_desk(page, live_server, ann, conversation)
+    page.keyboard.press(" ")
+    page.wait_for_selector(".clock >> text=cannot be played")
+    page.wait_for_function(PAUSED)
+    page.click("#turns li >> nth=1")
+    assert page.inner_text(".clock") == "cannot be played" and spoken(page) == []
+
+
 def test_half_an_hour_on_two_channels_stays_in_step(page: Page, live_server: Any, ann: User) -> None:
     """Two speakers, one clock: at every place those are marked who speak there, also both at once, to the last second."""
     said: list[dict[str, Any]] = []

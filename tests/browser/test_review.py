@@ -186,7 +186,7 @@ ANNOTATOR = (
 )
 REVIEWER = (
     "/review/", "/review/pilot/", "/review/pilot/?unit={}", "/review/queue/pilot/mixed/", "/queues/", "/queues/pilot/",
-    "/queues/pilot/known/", "/queues/new/",
+    "/queues/pilot/known/", "/queues/new/", "/review/pilot/set-aside/",
 )  # fmt: skip
 
 
