@@ -1,7 +1,7 @@
 """A gate over a simulated run: how often its conversations end as they should, by persona, as the candidate scores them.
 
 Nobody has labelled these conversations, so the candidate's word counts only where it is trusted on the gold: an uncalibrated
-judge fails, whatever it says.
+judge fails, whatever it says. So does one that has drifted since: the gold tells of how it answered then.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from calibration import slices
 from calibration.evidence import reports
 from calibration.evidence.gate_checks import Check
 from calibration.evidence.policies import Policy, Scenario
-from calibration.models import ClassifierVersion, Prediction
+from calibration.models import ClassifierVersion, DriftFlag, Prediction
 from calibration.stats.estimate import Estimate
 from calibration.stats.intervals import wilson
 from calibration.stats.verdicts import TRUSTED
@@ -23,6 +23,8 @@ from labeling.errors import Refused
 from labeling.models import WHOLE, Conversation, DatasetVersion, Signal
 
 PERSONA = "persona"
+DRIFTED = (DriftFlag.Kind.SILENT_CHANGE, DriftFlag.Kind.AGREEMENT)
+"""Flags that say of the classifier itself that it answers otherwise than it did."""
 Place = tuple[tuple[str, str], ...]
 
 
@@ -65,9 +67,11 @@ def _calibrated(gold: DatasetVersion, version: ClassifierVersion) -> Check:
     document = reports.build(dataset_version=gold, classifier=version.classifier, versions=[version], by=())
     whole = next(row for row in document["rows"] if not row["slice"])
     bar = document["bar"]
-    holds = whole["verdict"] == TRUSTED
+    drifted = DriftFlag.objects.filter(version=version, kind__in=DRIFTED, state__in=DriftFlag.ACTIVE).first()
+    holds = whole["verdict"] == TRUSTED and drifted is None
     value = whole.get(bar["statistic"]) or Estimate.undefined("no_items").as_dict()
-    reason = "" if holds else f"it is {whole['verdict']}: what it says of a scenario counts for nothing"
+    word = f"has drifted since it was measured (flag {drifted.id})" if drifted else f"is {whole['verdict']}"
+    reason = "" if holds else f"it {word}: what it says of a scenario counts for nothing"
     name, text = "the judge of the scenario is trusted on the gold", f"≥ {bar['at_least']:g}"
     return Check(name, {}, bar["statistic"], text, value, None, holds, reason)
 

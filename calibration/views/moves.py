@@ -105,6 +105,7 @@ def version_changes(request: HttpRequest, slug: str) -> HttpResponse:
             "told": move_words.change_of_version(one, found["value"], share),
             "query": urlencode(query),
             "at": since,
+            "words": periods.read(one["period"], field="period").words,
         }
     template = "calibration/_bridges.html" if getattr(request, "htmx", False) else "calibration/bridges.html"
     return render(request, template, {"signal": signal, "found": found})

@@ -16,10 +16,11 @@ from django.core.cache import cache
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client
+from django.utils import timezone
 from junitparser import JUnitXml
 
 from calibration.evidence import gates, policies
-from calibration.models import ClassifierVersion, GateRun, Prediction, Transcription
+from calibration.models import ClassifierVersion, DriftFlag, GateRun, Prediction, Transcription
 from labeling import tokens
 from labeling.errors import Refused
 from labeling.models import Conversation, Signal
@@ -408,6 +409,18 @@ def test_an_untrusted_judge_fails_whatever_it_says_of_a_scenario(tmp_path: Path)
     assert run(tmp_path, policy, "judge@bad", scenario="run-7") == 1
     failed = [c["name"] for c in GateRun.objects.latest("id").document["checks"] if not c["passed"]]
     assert failed == ["the judge of the scenario is trusted on the gold"]
+
+
+def test_a_judge_that_has_drifted_since_is_not_the_one_that_was_measured(tmp_path: Path) -> None:
+    scenario(1.0)
+    judge = ClassifierVersion.objects.get(version="good")
+    flag = DriftFlag.objects.create(version=judge, kind="silent_change", raised_at=timezone.now())
+    policy = "scenario: {value: positive, at_least: 0.5}\n"
+    assert run(tmp_path, policy, scenario="run-7") == 1
+    (reason,) = [c["reason"] for c in GateRun.objects.latest("id").document["checks"] if not c["passed"]]
+    assert reason.startswith(f"it has drifted since it was measured (flag {flag.id})")
+    DriftFlag.objects.update(state="resolved")
+    assert run(tmp_path, policy, scenario="run-7") == 0
 
 
 @pytest.mark.parametrize(
