@@ -295,12 +295,16 @@ def _places(external_ids: Iterable[str]) -> dict[str, _Place]:
 
 
 def _existing(batch: Sequence[_Ready]) -> dict[tuple[int, int, int], tuple[Any, ...]]:
-    """The stored predictions of the batch's units: (version, conversation, turn) → id and the values of CONTENT."""
+    """The stored predictions of the batch's units: (version, conversation, turn) → id and the values of CONTENT.
+
+    They are held until the load is done: what one answer takes from the counts must be what it replaces, though another
+    load replaces the same one.
+    """
     versions, units = {one.version for one in batch}, {one.place.id for one in batch}
     if not batch:
         return {}
-    found = Prediction.objects.filter(version__in=versions, conversation__in=units)
-    columns = found.values_list("version_id", "conversation_id", "turn", "id", *CONTENT)
+    found = Prediction.objects.filter(version__in=versions, conversation__in=units).order_by("id")
+    columns = found.select_for_update(no_key=True).values_list("version_id", "conversation_id", "turn", "id", *CONTENT)
     wanted = {one.key for one in batch}
     return {
         (version, home, turn): tuple(rest) for version, home, turn, *rest in columns if (version, home, turn) in wanted

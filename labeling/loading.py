@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, transaction
 
 from labeling import bulk
 from labeling.errors import Conflict, Refused, RowError
@@ -65,7 +65,9 @@ def load(records: Iterable[Record | RowError], kind: Kind[Row, Ready], *, partia
             if loaded.errors and not partial:
                 raise _refusal(loaded.errors)
             kind.finish()
-    except IntegrityError as error:
+    except (IntegrityError, OperationalError) as error:
+        if isinstance(error, OperationalError) and "deadlock" not in str(error):
+            raise
         raise Conflict(
             "stored_meanwhile", "somebody stored the same rows at the same time: load the file again"
         ) from error
