@@ -340,13 +340,16 @@ def _document(
 ) -> dict[str, Any]:
     failed = [check for check in checks if not check.holds and not (check.unproven and asked.lenient)]
     open_still = [check for check in checks if check.unproven and not check.holds]
-    outcome = "failed" if any(not check.unproven for check in failed) else "not enough evidence"
-    if failed and outcome != "failed":
-        sentence = f"{version} does not pass, for want of evidence: {failed[0].name}: {failed[0].reason}."
-    elif failed:
-        first = failed[0]
-        more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
-        sentence = f"{version} does not pass: {first.name}{more}."
+    wrong = [check for check in failed if not check.unproven]
+    outcome = "failed" if wrong else "not enough evidence"
+    if failed:
+        # What fails is told before what only lacks evidence.
+        first, others = (wrong or failed)[0], len(wrong or failed) - 1
+        lacking = len(failed) - len(wrong) if wrong else 0
+        more = f", and {others} more" if others else ""
+        more += f"; {lacking} lack{'s' if lacking == 1 else ''} evidence" if lacking else ""
+        want = "" if wrong else ", for want of evidence"
+        sentence = f"{version} does not pass{want}: {first.name}: {first.reason}{more}."
     else:
         let = f", {len(open_still)} of them for want of evidence against it" if open_still else ""
         sentence = f"{version} passes all {len(checks)} checks{let}."

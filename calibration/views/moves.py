@@ -220,7 +220,6 @@ def gate_list(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         try:
             done = gates.run(**form, by_whom=person(request))
-            messages.success(request, done.document["sentence"])
             return redirect("gate", done.id)
         except Refused as refused:
             context["refused"] = refused

@@ -176,6 +176,20 @@ def test_a_name_that_nothing_has_is_no_slice(policy: str, line: int, field: str)
     assert not GateRun.objects.exists()
 
 
+def test_the_sentence_names_what_fails_before_what_lacks_evidence() -> None:
+    def said(policy: str) -> str:
+        return str(gates.run(policy=policy, dataset="gold@1", candidate="judge@good").document["sentence"])
+
+    spans = "{at_least: 0.87, statistic: kappa}"
+    assert said(f"max_cost: 1\nrules: [{spans}]\n") == (
+        "judge@good does not pass: mean cost an answer: no answer on the gold says its cost; 1 lacks evidence."
+    )
+    assert said("max_cost: 1\nmax_seconds: 1\n").endswith("says its seconds, and 1 more.")
+    assert said(f"rules: [{spans}]\n") == (
+        "judge@good does not pass, for want of evidence: kappa at least 0.87 on all: unproven: the interval spans the bar."
+    )
+
+
 def test_a_slice_without_gold_fails_also_where_thin_evidence_passes() -> None:
     policy = "on_unproven: pass\nmin_n: 50\nrules:\n  - {slice: {channel: vioce}, at_least: 0.5}\n"
     done = gates.run(policy=policy, dataset="gold@1", candidate="judge@good")
