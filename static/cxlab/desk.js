@@ -153,6 +153,7 @@
   function look(index, move) {
     focus = index;
     views.forEach((view, at) => view.box.classList.toggle("on", at === index));
+    badges();
     const view = views[index], field = view.number || (view.filter && view.inputs.some((input) => !input.dataset.key) ? view.filter : null);
     if (move && matchMedia("(hover: hover)").matches) { if (field) field.focus({ preventScroll: true }); else if (typing(document.activeElement)) document.activeElement.blur(); }
     // Of several questions the one in focus is in view; for the first one the panel goes back to its beginning.
@@ -396,8 +397,13 @@
       if (response.ok) { $("guideline-text").innerHTML = await response.text(); state.signals = signals; notice(`The guideline has a new version: ${keyName(keys.guideline)} shows it.`); }
     } catch { /* the page of its own has it */ }
   }
+  // A key that chooses an answer of the question in focus does nothing else there, and no other badge says so.
   function badges() {
-    for (const button of all("[data-do]")) { const badge = button.querySelector("kbd"); if (badge) badge.textContent = keyName(keys[button.dataset.do]); }
+    const taken = new Set(views[focus].inputs.map((input) => input.dataset.key));
+    for (const button of all("[data-do]")) {
+      const badge = button.querySelector("kbd"), name = button.dataset.do;
+      if (badge) badge.textContent = taken.has(keys[name]) ? (name === "skip" && !Object.values(keys).includes("ArrowRight") ? "→" : "") : keyName(keys[name]);
+    }
     for (const badge of all("[data-key-of]")) badge.textContent = keyName(keys[badge.dataset.keyOf]);
   }
   async function remap(wanted) {
@@ -447,7 +453,9 @@
     if (key === "Escape") { if (typing(node)) node.blur(); else if ($("guideline").contains(node)) drawer(false); return; }
     const step = () => does(() => look((focus + (key === "ArrowDown" ? 1 : views.length - 1)) % views.length, true)), arrow = /^Arrow(Up|Down)$/.test(key);
     if (node === view.filter && filterKey(event, view)) return;
-    if (typing(node)) { if (node === view.number && key === "Enter") does(next); else if (node === view.number && arrow && views.length > 1) step(); return; }
+    // A number takes no letters: in its field the other keys do what they do elsewhere, ⌫ once it is empty.
+    const beside = node === view.number && (key.length === 1 ? !/[\d.,+e-]/.test(key) : key === "Backspace" && !node.value && !node.validity.badInput);
+    if (typing(node) && !beside) { if (node === view.number && key === "Enter") does(next); else if (node === view.number && arrow && views.length > 1) step(); return; }
     if (["BUTTON", "A", "SUMMARY"].includes(node.tagName) && (key === "Enter" || key === " ")) return;
     if ((node.type === "range" || node.name === "sure") && key !== "Enter") return;
     const name = Object.keys(keys).find((one) => keys[one] === key) || { ArrowRight: "skip" }[key];  // → skips too, unless it does something else

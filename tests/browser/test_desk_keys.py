@@ -348,6 +348,37 @@ def test_each_item_begins_at_its_first_question_and_a_chosen_answer_is_in_view(
     assert in_focus(page) == "mood" and page.evaluate(IN_VIEW, "[data-signal=mood] legend")
 
 
+def test_in_a_number_the_other_keys_do_what_they_do_elsewhere(page: Page, live_server: Any, ann: User) -> None:
+    at_desk(page, live_server, make_queue(signals=[make_signal("nps", scale="interval")], items=3, members=[ann]))
+    page.wait_for_selector("[type=number]:focus")
+    page.keyboard.press("s")
+    page.wait_for_selector("#skip-reasons[open]")
+    page.keyboard.press("Escape")
+    page.wait_for_function("!document.querySelector('dialog[open]')")
+    page.keyboard.type("42")
+    page.keyboard.press("Backspace")  # of what was typed, as in any field
+    assert page.input_value("[type=number]") == "4"
+    first = press(page, "Enter")
+    settled(page)
+    page.keyboard.press("Backspace")
+    page.wait_for_selector(f"#desk[data-assignment='{first}']")
+    assert page.input_value("[type=number]") == "4"
+    page.keyboard.press("c")
+    assert page.evaluate("document.activeElement.id") == "comment"
+
+
+def test_a_key_that_answers_has_no_second_badge(page: Page, live_server: Any, ann: User) -> None:
+    mood, tone = make_signal("mood"), make_signal("tone")
+    for value, key in (("negative", "s"), ("neutral", "c")):
+        Category.objects.filter(signal=mood, value=value).update(key=key)
+    at_desk(page, live_server, make_queue(signals=[mood, tone], items=1, members=[ann]))
+    badge = "name => document.querySelector(`#commands [data-do=${name}] kbd`).textContent"
+    assert [page.evaluate(badge, name) for name in ("skip", "comment", "flag")] == ["→", "", "f"]
+    page.keyboard.press("s")
+    assert in_focus(page) == "tone" and page.locator("[data-signal=mood] input[value=negative]").is_checked()
+    assert [page.evaluate(badge, name) for name in ("skip", "comment", "flag")] == ["s", "c", "f"]
+
+
 IN_VIEW = """(selector) => {
   const one = document.querySelector(selector), box = one.getBoundingClientRect();
   const around = ['.panel', '.answers.big'].map((of) => one.closest(of)).filter(Boolean).map((of) => of.getBoundingClientRect());
