@@ -194,7 +194,8 @@ class _PredictionBook:
     def _checked(self, line: int, row: PredictionRow, places: dict[str, _Place]) -> _Ready | RowError:
         signal = self._signal(row)
         if isinstance(signal, str):
-            return RowError(line, "signal", signal)
+            field = "signal" if classifiers.SLUG.match(row.classifier) else "classifier"
+            return RowError(line, field, signal)
         place = places.get(row.conversation)
         if place is None:
             return RowError(line, "conversation", f"there is no conversation {row.conversation!r}")
@@ -218,6 +219,8 @@ class _PredictionBook:
         """The signal of a row's classifier, or what is wrong with it."""
         known = self.signal_of.get(row.classifier)
         if known is None:
+            if not classifiers.SLUG.match(row.classifier):
+                return f"the classifier's name {row.classifier!r} may have letters, digits, - _ and . only"
             classifier = Classifier.objects.filter(slug=row.classifier).select_related("signal").first()
             slug = classifier.signal.slug if classifier else row.signal
             if not slug:
@@ -225,8 +228,6 @@ class _PredictionBook:
             known = self.signals.get(slug)
             if known is None:
                 return f"there is no signal {slug!r}"
-            if classifier is None and not classifiers.SLUG.match(row.classifier):
-                return f"the classifier's name {row.classifier!r} may have letters, digits, - _ and . only"
             self.signal_of[row.classifier] = known
         if row.signal and row.signal != known.slug:
             return f"{row.classifier} scores {known.slug}, not {row.signal}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 import numpy as np
@@ -186,7 +186,7 @@ def _within(since: date | None, until: date | None, name: str) -> Q:
     if since:
         found &= Q(**{f"{name}__gte": datetime.combine(since, time.min, UTC)})
     if until:
-        found &= Q(**{f"{name}__lt": datetime.combine(until + timedelta(days=1), time.min, UTC)})
+        found &= Q(**{f"{name}__lte": datetime.combine(until, time.max, UTC)})
     return found
 
 

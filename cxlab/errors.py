@@ -93,11 +93,15 @@ class RefusedMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        if "\0" in request.path or "%00" in request.META["QUERY_STRING"]:
+            # PostgreSQL does not even compare it, and every look-up would have to know that.
+            return self._answer(request, Refused("nul_character", "the address has a NUL character", status=400))
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        if not isinstance(error, Refused):
-            return None
+        return self._answer(request, error) if isinstance(error, Refused) else None
+
+    def _answer(self, request: HttpRequest, error: Refused) -> HttpResponse:
         if request.path.startswith("/api/"):
             return JsonResponse(document(error), status=error.status, content_type=PROBLEM)
         template = "_refused.html" if getattr(request, "htmx", False) else "refused.html"

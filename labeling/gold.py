@@ -34,6 +34,8 @@ from labeling.signals import SLUG
 from labeling.values import Scale
 
 BATCH = 1000
+MOST_LABELS = 1000
+"""Of one item, as many as a freeze may ask for."""
 Unit = tuple[int, int]
 """Conversation id and turn."""
 
@@ -113,6 +115,8 @@ def found(*, slug: str, title: str, signal: Signal, created_by: User | None) -> 
 def _rule(signal: Signal, scale: Scale, aggregation: str, min_labels: int) -> rules.Rule:
     if aggregation == "majority" and signal.scale == Signal.Scale.INTERVAL:
         aggregation = "mean"
+    if not 1 <= min_labels <= MOST_LABELS:
+        raise Refused("bad_min_labels", f"lies between 1 and {MOST_LABELS:,}, not at {min_labels}", field="min_labels")
     try:
         return rules.Rule(aggregation, signal.scale, scale.values, min_labels)
     except rules.RuleRefused as error:

@@ -146,7 +146,7 @@ def draw_queue(
     _check(slug, size=size, overlap=overlap)
     if overlap_most is not None and not overlap <= overlap_most <= 50:
         raise Refused("bad_overlap", f"the most labels lie between {overlap} and 50", field="overlap_most")
-    seed = secrets.randbelow(2**31) if seed is None else seed
+    seed = _seed(seed)
     planner = planner or plan_for(strategy, by=by)
     drawn = _draw(frame or Frame(), signals=signals, size=size, by=by, seed=seed, planner=planner)
     try:
@@ -187,7 +187,7 @@ def top_up(*, queue: Queue, size: int, seed: int | None = None, planner: Planner
     """
     queue = Queue.objects.select_for_update().get(id=queue.id)
     _check(queue.slug, size=size, overlap=queue.overlap)
-    seed = secrets.randbelow(2**31) if seed is None else seed
+    seed = _seed(seed)
     signals = [row.signal for row in queue.queue_signals.select_related("signal")]
     frame = frames.settled(Frame.from_dict(queue.design.get("frame", {})), signals=signals)
     units = frames.read(frame, signals=signals, by=queue.by)
@@ -290,6 +290,15 @@ def _record(drawn: _Drawn, *, size: int) -> dict[str, Any]:
             for plan in drawn.draw.strata
         ],
     }
+
+
+def _seed(seed: int | None) -> int:
+    """The seed that is asked for, or one of chance."""
+    if seed is None:
+        return secrets.randbelow(2**31)
+    if not 0 <= seed <= 2**62:
+        raise Refused("bad_seed", f"a seed lies between 0 and {2**62}", field="seed")
+    return seed
 
 
 def _store(queue: Queue, drawn: _Drawn, *, first: int, seed: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 from django.db.models import Q
@@ -46,12 +46,7 @@ class Conversations(APIView):
         if since := request.query_params.get("since"):
             found = found.filter(started_at__gte=moment(since, "since"))
         if until := request.query_params.get("until"):
-            end = moment(until, "until")
-            found = (
-                found.filter(started_at__lt=end + timedelta(days=1))
-                if len(until) == 10
-                else found.filter(started_at__lte=end)
-            )
+            found = found.filter(started_at__lte=moment(until, "until", time.max))
         pages = CursorPages()
         page = pages.paginate_queryset(found, request, view=self) or []
         mask = privacy.in_force()
@@ -119,12 +114,12 @@ def _may_read(request: Request) -> bool:
     return "read" in (token.scopes if token is not None else ROLE_SCOPES[user.role])
 
 
-def moment(text: str, field: str) -> datetime:
-    """A day or a time from a query, in UTC where it does not say; raises Refused naming the parameter."""
+def moment(text: str, field: str, of_day: time = time.min) -> datetime:
+    """A time from a query, in UTC where it does not say, or `of_day` of a day; raises Refused naming the parameter."""
     try:
         if len(text) == 10:
-            return datetime.combine(date.fromisoformat(text), time(), tzinfo=UTC)
+            return datetime.combine(date.fromisoformat(text), of_day, tzinfo=UTC)
         found = datetime.fromisoformat(text)
-    except ValueError as error:
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
         raise Refused("bad_time", f"{text!r} is no day or time in ISO 8601", field=field) from error
-    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -243,7 +243,7 @@ def _outcomes(
     if since:
         rows = rows.filter(at__gte=datetime.combine(since, time.min, UTC))
     if until:
-        rows = rows.filter(at__lt=datetime.combine(until + timedelta(days=1), time.min, UTC))
+        rows = rows.filter(at__lte=datetime.combine(until, time.max, UTC))
     places = [f"conversation__{name}" for name in by]
     daily = rows.annotate(day=TruncDate("at")).values_list("day", *places).order_by()
     counted = daily.annotate(n=Count("id"), good=Count("id", filter=Q(value__gte=SATISFIED)))

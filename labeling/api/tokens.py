@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.shortcuts import get_object_or_404
@@ -14,7 +15,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from labeling import tokens
-from labeling.errors import Forbidden, NotFound
+from labeling.errors import Forbidden, NotFound, Refused
 from labeling.models import ApiToken, User
 
 
@@ -42,6 +43,7 @@ class NewTokenSerializer(serializers.Serializer[Any]):
     name = serializers.CharField(max_length=100, default="token")
     scopes = serializers.ListField(child=serializers.CharField())
     expires = serializers.CharField(required=False, help_text="12h, 30d or 8w; never without it")
+    expires_at = serializers.DateTimeField(required=False, allow_null=True, help_text="the same as a time")
     user = serializers.CharField(required=False, help_text="whom it is for; others than oneself: admins only")
 
 
@@ -72,7 +74,7 @@ class Tokens(generics.ListAPIView[ApiToken]):
             user=self._owner(told.get("user")),
             name=told["name"],
             scopes=told["scopes"],
-            expires_at=tokens.expiry(told["expires"], now=timezone.now()) if told.get("expires") else None,
+            expires_at=_end(told, timezone.now()),
         )
         return Response({**TokenSerializer(token).data, "token": secret}, status=status.HTTP_201_CREATED)
 
@@ -86,6 +88,18 @@ class Tokens(generics.ListAPIView[ApiToken]):
         if owner is None:
             raise NotFound("unknown_person", f"there is no person {name!r}", field="user")
         return owner
+
+
+def _end(told: dict[str, Any], now: datetime) -> datetime | None:
+    """When the token stops working, given in either way, but in one."""
+    at: datetime | None = told.get("expires_at")
+    if not told.get("expires"):
+        if at is not None and at <= now:
+            raise Refused("bad_expiry", "lies in the past: the token would never work", field="expires_at")
+        return at
+    if at is not None:
+        raise Refused("bad_expiry", "is given twice: expires or expires_at", field="expires_at")
+    return tokens.expiry(told["expires"], now=now)
 
 
 class OneToken(APIView):

@@ -33,7 +33,11 @@ class Record:
 
 
 class Unreadable(Exception):
-    """The rest of the input cannot be read."""
+    """The rest of the input cannot be read; `line` is where, if that is known."""
+
+    def __init__(self, message: str, line: int | None = None) -> None:
+        super().__init__(message)
+        self.line = line
 
 
 def records(
@@ -55,7 +59,7 @@ def records(
         else:
             yield from _lines(_joined(first, chunks), line_limit)
     except Unreadable as error:
-        yield RowError(None, None, str(error))
+        yield RowError(error.line, None, str(error))
 
 
 def _beginning(chunks: Iterator[bytes], limit: int) -> bytes:
@@ -237,9 +241,11 @@ def _elements(chunks: Iterator[bytes], limit: int) -> Iterator[Record | RowError
         if number and buffer[:1] == ",":
             buffer = decode.until_content(buffer[1:])
             if buffer[:1] == "]":
-                raise Unreadable(f"is not valid JSON: a comma stands after the last element, {number}, of the array")
+                raise Unreadable(
+                    f"is not valid JSON: a comma stands after the last element, {number}, of the array", number
+                )
         elif number and buffer[:1] != "]":
-            raise Unreadable(f"is not valid JSON: a comma or ] is missing after element {number} of the array")
+            raise Unreadable(f"is not valid JSON: a comma or ] is missing after element {number} of the array", number)
         if buffer[:1] == "]":
             break
         number += 1
@@ -259,8 +265,10 @@ def _element(buffer: str, decode: _Utf8, number: int, limit: int) -> tuple[Recor
                 buffer += more
                 continue
             if len(buffer) > limit:
-                raise Unreadable(f"element {number} of the array is broken or longer than {_size(limit)}") from error
-            raise Unreadable(f"element {number} of the array {_json_message(error)}") from error
+                raise Unreadable(
+                    f"element {number} of the array is broken or longer than {_size(limit)}", number
+                ) from error
+            raise Unreadable(f"element {number} of the array {_json_message(error)}", number) from error
         if end > limit:
             return RowError(number, None, f"the element is longer than the limit of {_size(limit)}"), buffer[end:]
         return _checked(value, number, _suspicious(buffer[:end])), buffer[end:]

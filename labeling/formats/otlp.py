@@ -148,7 +148,7 @@ def from_json(document: Mapping[str, Any]) -> Iterator[Span]:
             for scope_spans in _either(resource_spans, "scopeSpans", "scope_spans", []):
                 for span in scope_spans.get("spans", []):
                     yield _checked(_json_span(span, resource))
-    except (AttributeError, TypeError, KeyError, ValueError) as error:
+    except (AttributeError, TypeError, KeyError, ValueError, OverflowError) as error:
         if isinstance(error, Undecodable):
             raise
         raise Undecodable(f"the body is not an OTLP trace export: {error}") from error
@@ -236,7 +236,7 @@ def flat(entry: Any, number: int) -> Span:
                 status=str(status if isinstance(status, str) else status.get("status_code", "")).lower(),
             )
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise Undecodable(f"span {number}: {error}") from error
 
 

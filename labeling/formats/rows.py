@@ -13,6 +13,10 @@ from typing import Any
 WHOLE = -1
 """The `turn` of a row about the whole conversation, as the database has it."""
 
+YEARS = range(1900, 2200)
+"""Times beyond are what a system writes for one that it does not know, such as 0001-01-01; one such day would stretch
+every chart over millennia."""
+
 ROLES = ("customer", "agent", "system", "tool")
 
 CONVERSATION_FIELDS = frozenset(
@@ -96,8 +100,6 @@ def conversation(data: Mapping[str, Any]) -> ConversationRow:
         "audio": text(data, "audio", limit=1000),
         "metadata": metadata(data, CONVERSATION_FIELDS),
     }
-    if not found["id"].strip():
-        raise FieldRefused("id", "is empty")
     return ConversationRow(**found, content_sha256=content_sha256(found))
 
 
@@ -140,7 +142,7 @@ def text(data: Mapping[str, Any], field: str, *, required: bool = False, limit: 
         return ""
     if not isinstance(value, str):
         raise FieldRefused(field, f"must be a string, is {shown(value)}")
-    if required and not value:
+    if required and not value.strip():
         raise FieldRefused(field, "is required: it is empty")
     if limit is not None and len(value) > limit:
         raise FieldRefused(field, f"is too long: {len(value)} characters, at most {limit} can be kept")
@@ -191,11 +193,17 @@ def parsed_moment(value: Any, field: str) -> datetime:
         raise FieldRefused(field, f"must be a date and time in ISO 8601, is {shown(value)}")
     try:
         found = datetime.fromisoformat(value)
-        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+        found = found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
         raise FieldRefused(
             field, f"{shown(value)} is not a date and time in ISO 8601, as in 2026-03-02T09:15:00Z: {error}"
         ) from error
+    if found.year not in YEARS:
+        raise FieldRefused(
+            field,
+            f"{shown(value)} stands for no time: years go from {YEARS[0]} to {YEARS[-1]}; leave out what is not known",
+        )
+    return found
 
 
 def turns(data: Mapping[str, Any]) -> list[dict[str, Any]]:
