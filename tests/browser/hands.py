@@ -50,6 +50,14 @@ def assignment(page: Page) -> str:
     return str(page.get_attribute("#desk", "data-assignment"))
 
 
+def more(page: Page) -> bool:
+    """Whether an item is on screen, or nothing more will come; waits while one is on its way."""
+    page.wait_for_function(
+        "document.getElementById('desk').dataset.assignment || document.getElementById('questions').inert"
+    )
+    return page.locator("#desk[data-assignment]").count() == 1
+
+
 def press(page: Page, key: str) -> str:
     """Answer with a key and wait for another item (or the end); returns which item it was."""
     page.wait_for_selector("#desk[data-assignment]")
@@ -57,6 +65,15 @@ def press(page: Page, key: str) -> str:
     page.keyboard.press(key)
     page.wait_for_function("before => document.getElementById('desk').dataset.assignment !== before", arg=before)
     return before
+
+
+def press_until_asked(page: Page, key: str, part: str) -> None:
+    """Answer with a key, item after item, until the page asks the server for an address with that part in it."""
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if part in request.url else None)
+    while not asked:
+        press(page, key)
+        settled(page)
 
 
 def settled(page: Page) -> None:

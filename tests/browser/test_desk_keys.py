@@ -11,7 +11,7 @@ from playwright.sync_api import Page, Route
 
 from labeling import checks, gold
 from labeling.models import Category, Guideline, Label, Queue, Submission, User
-from tests.browser.hands import SUBMIT, assignment, press, settled, sign_in, stored
+from tests.browser.hands import SUBMIT, assignment, press, press_until_asked, settled, sign_in, stored
 from tests.make import make_known, make_label, make_queue, make_signal, make_user
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -146,10 +146,8 @@ def test_the_drawer_opens_closes_and_remembers(page: Page, live_server: Any, ann
     press(page, "1")  # keys go on working beside it
     settled(page)
     Guideline.objects.create(signal=signal, version=2, text="Irony is negative.")
-    while "Irony is negative" not in drawer.inner_text():
-        press(page, "1")
-        settled(page)
-        page.wait_for_load_state("networkidle")
+    press_until_asked(page, "1", "guideline/?drawer")
+    page.wait_for_selector("#guideline >> text=Irony is negative")
     press(page, "2")
     settled(page)
     read = list(Label.objects.order_by("id").values_list("guideline__version", flat=True))

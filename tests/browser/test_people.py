@@ -13,7 +13,7 @@ from playwright.sync_api import Page
 
 from labeling import adjudication
 from labeling.models import CheckAnswer, Label, Queue, User
-from tests.browser.hands import follow, press, settled, sign_in
+from tests.browser.hands import follow, more, press, settled, sign_in
 from tests.make import make_known, make_queue, make_signal, make_user
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -55,12 +55,11 @@ def test_a_shift_with_repeats_and_checks_is_told_after_it(
     sign_in(page, live_server, "/label/mood/", name="ann")
     page.wait_for_selector("#desk[data-assignment]")
     left: list[int] = []
-    while page.locator("#desk[data-assignment]").count():
+    while more(page):
         done, whole = page.inner_text("#count").split(" of ")
         left.append(int(whole) - int(done))
         press(page, "1")
         settled(page)
-        page.wait_for_load_state("networkidle")
     assert left == list(range(left[0], left[0] - len(left), -1))
     checked = CheckAnswer.objects.filter(annotator__username="ann")
     repeats, known = checked.filter(first__isnull=False).count(), checked.filter(known__isnull=False).count()
@@ -106,11 +105,10 @@ def test_an_answer_that_wavers_is_seen(page: Page, live_server: Any, a_day_later
     )  # fmt: skip
     sign_in(page, live_server, "/label/mood/", name="ann")
     page.wait_for_selector("#desk[data-assignment]")
-    while page.locator("#desk[data-assignment]").count():
+    while more(page):
         slot = queue.slots.get(id=int(page.get_attribute("#desk", "data-assignment") or ""))
         press(page, "1" if slot.item_id else "3")
         settled(page)
-        page.wait_for_load_state("networkidle")
     assert set(Label.objects.values_list("value", flat=True)) == {"negative"}  # the first answers stay as they were
     a_day_later()
     page.goto(f"{live_server.url}/people/ann/")

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from labeling import checks
 from labeling.models import Queue, Slot, User
-from tests.browser.hands import follow, press, settled, sign_in
+from tests.browser.hands import follow, more, press, settled, sign_in
 from tests.make import make_frame, make_known, make_queue, make_signal, make_user
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -86,7 +86,7 @@ def test_a_queue_from_its_draw_to_its_close(page: Page, live_server: Any, elsewh
     for person, key in ((ann, "1"), (ben, "3")):
         person.keyboard.press("Enter")
         person.wait_for_selector("#turns li")
-        while person.locator("#desk[data-assignment]").count():
+        while more(person):
             press(person, key)
             settled(person)
         person.wait_for_selector("text=Nothing more is here for you now")
@@ -100,7 +100,7 @@ def test_a_queue_from_its_draw_to_its_close(page: Page, live_server: Any, elsewh
     page.wait_for_selector("button:focus")
     page.keyboard.press("Enter")
     page.wait_for_selector("#turns li")
-    while page.locator("#desk[data-assignment]").count():
+    while more(page):
         press(page, "3")
         settled(page)
     page.goto(f"{live_server.url}/queues/mood-pilot/")
@@ -125,7 +125,6 @@ def test_people_come_and_go_by_keyboard(keeping: Page, elsewhere: Desk, live_ser
     cleo.wait_for_selector("#turns li")
     press(cleo, "1")
     settled(cleo)
-    cleo.wait_for_load_state("networkidle")
 
     keeping.reload()
     keeping.focus("[aria-label='Remove cleo']")
