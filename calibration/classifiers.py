@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from django.db import transaction
@@ -14,6 +14,7 @@ from calibration.evaluators import custom, judge
 from calibration.models import Classifier, ClassifierVersion
 from labeling import references
 from labeling.errors import Conflict, NotFound, Refused, RowError
+from labeling.formats import jsonl
 from labeling.models import Signal
 from labeling.signals import Applied
 
@@ -126,6 +127,8 @@ def _wrong(number: int, entry: Any) -> list[RowError]:
     """What is wrong with the form of one entry."""
     if not isinstance(entry, dict):
         return [RowError(number, None, "must be a mapping with slug, title, signal, versions")]
+    if isinstance(unstorable := jsonl.checked(entry, number), RowError):
+        return [unstorable]
     errors = [
         RowError(number, str(name), f"is not known; known are {', '.join(sorted(KNOWN))}")
         for name in entry.keys() - KNOWN
@@ -143,6 +146,17 @@ def _wrong(number: int, entry: Any) -> list[RowError]:
             errors.append(RowError(number, where, "must be a mapping with a version, a text (quote it)"))
             continue
         errors += [RowError(number, f"{where}.{name}", "is not known") for name in version.keys() - VERSION_KNOWN]
-        if not isinstance(version.get("parameters") or {}, dict):
-            errors.append(RowError(number, f"{where}.parameters", "must be a mapping"))
+        errors += [RowError(number, f"{where}.parameters", wrong) for wrong in _wrong_parameters(version)]
     return errors
+
+
+def _wrong_parameters(version: Mapping[str, Any]) -> Iterator[str]:
+    """YAML reads dates and infinities, of which JSON has none."""
+    given = version.get("parameters") or {}
+    if not isinstance(given, dict):
+        yield "must be a mapping"
+        return
+    try:
+        json.dumps(given, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        yield "must be texts, finite numbers, lists and mappings (quote dates)"

@@ -104,6 +104,8 @@ def found(*, slug: str, title: str, signal: Signal, created_by: User | None) -> 
     """A named gold dataset without a version yet; Conflict where the name is taken."""
     if not SLUG.match(slug):
         raise Refused("bad_slug", "is required: letters, digits, - and _", field="slug")
+    if "\0" in title or len(title) > 200:
+        raise Refused("bad_title", "is at most 200 characters of text", field="title")
     dataset, made = Dataset.objects.get_or_create(
         slug=slug, defaults={"title": title or slug, "signal": signal, "created_by": created_by}
     )

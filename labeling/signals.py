@@ -14,6 +14,7 @@ import yaml
 from django.db import models, transaction
 
 from labeling.errors import Conflict, Refused, RowError
+from labeling.formats import jsonl
 from labeling.models import Category, GoldRow, Guideline, Label, Ruling, Signal, User
 
 READY_MADE = Path(__file__).with_name("ready_made.yaml")
@@ -40,6 +41,8 @@ class _Entry:
         self.data: Mapping[str, Any] = data if isinstance(data, dict) else {}
         if not isinstance(data, dict):
             self.wrong(None, "must be a mapping with slug, title, scale …")
+        elif isinstance(wrong := jsonl.checked(data, number), RowError):
+            self.errors.append(wrong)
         for name in self.data.keys() - KNOWN:
             self.wrong(str(name), f"is not a field of a signal; known are {', '.join(sorted(KNOWN))}")
 

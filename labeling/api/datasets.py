@@ -18,6 +18,7 @@ from rest_framework.views import APIView
 from labeling import access, exporting, gold, privacy
 from labeling.errors import NotFound, Refused
 from labeling.models import Dataset, DatasetVersion, Queue, Signal, User
+from labeling.signals import SLUG
 
 
 class DatasetVersionSerializer(serializers.ModelSerializer[DatasetVersion]):
@@ -188,18 +189,20 @@ def _body(request: Request) -> dict[str, Any]:
 
 
 def _signal(slug: Any) -> Signal:
-    signal = Signal.objects.filter(slug=slug).first() if isinstance(slug, str) else None
+    if slug is None:
+        raise Refused("unknown_signal", "is required: the slug of a signal", field="signal")
+    signal = Signal.objects.filter(slug=slug).first() if isinstance(slug, str) and SLUG.match(slug) else None
     if signal is None:
         raise Refused("unknown_signal", f"there is no signal {slug!r}", field="signal")
     return signal
 
 
 def _queues(slugs: Any) -> list[Queue]:
-    if not isinstance(slugs, list):
+    if not isinstance(slugs, list) or not all(isinstance(slug, str) for slug in slugs):
         raise Refused("bad_queues", "must be a list of queue names", field="queues")
-    found = {
-        queue.slug: queue for queue in Queue.objects.filter(slug__in=[slug for slug in slugs if isinstance(slug, str)])
-    }
+    if "\0" in "".join(slugs):
+        raise Refused("bad_queues", "has a NUL character", field="queues")
+    found = {queue.slug: queue for queue in Queue.objects.filter(slug__in=slugs)}
     for slug in slugs:
         if slug not in found:
             raise Refused("unknown_queue", f"there is no queue {slug!r}", field="queues")

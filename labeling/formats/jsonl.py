@@ -199,7 +199,7 @@ def _checked(value: Any, number: int, closely: bool) -> Record | RowError:
         for field, inner in value.items():
             reason = _unstorable(field) or _unstorable(inner)
             if reason:
-                return RowError(number, field.replace("\0", "\\u0000"), reason)
+                return RowError(number, str(field).replace("\0", "\\u0000"), reason)
     return Record(number, value)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,9 @@ from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 
+from calibration.models import Classifier, ClassifierVersion
 from labeling import tokens
-from labeling.models import ApiToken, Conversation, DatasetVersion, Label, Queue
+from labeling.models import ApiToken, Conversation, DatasetVersion, Label, Queue, Signal
 from tests.make import make_conversation, make_signal, make_user
 
 pytestmark = pytest.mark.django_db
@@ -121,6 +123,44 @@ def test_a_refusal_names_the_field_and_the_element(client: Client, headers: dict
         url = "/api/v1/conversations/bulk/"
         cut = client.post(url, data=body, content_type="application/json", headers=headers)
         assert fields(cut) == [(line, None)]
+
+
+@pytest.mark.parametrize(
+    ("url", "body", "field"),
+    [
+        ("signals/", {"title": "a\0b"}, "title"),
+        ("signals/", {"guideline": "a\0b"}, "guideline"),
+        ("signals/", {"categories": [{"value": "a\0b", "label": "A"}, {"value": "b", "label": "B"}]}, "categories"),
+        ("classifiers/", {"slug": "judge", "signal": "sentiment", "title": "a\0b"}, "title"),
+        ("classifiers/judge/versions/", {"version": "v1", "prompt": "a\0b"}, "versions"),
+        ("classifiers/judge/versions/", {"version": "v1", "parameters": {"stop": "a\ud800"}}, "versions"),
+        ("datasets/", {"slug": "gold", "signal": "sentiment", "title": "a\0b"}, "title"),
+        ("datasets/", {"slug": "gold", "signal": "sentiment", "title": "a" * 201}, "title"),
+        ("datasets/", {"slug": "gold"}, "signal"),
+        ("datasets/gold/versions/", {"signal": "sentiment", "queues": [{"slug": "q"}]}, "queues"),
+        ("datasets/gold/versions/", {"signal": "sentiment", "queues": ["a\0b"]}, "queues"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused(
+    client: Client, headers: dict[str, str], url: str, body: dict[str, Any], field: str
+) -> None:
+    Classifier.objects.create(slug="judge", title="Judge", signal=make_signal())
+    whole = {"slug": "tone", "title": "Tone", "scale": "nominal", "unit": "conversation"}
+    whole["categories"] = [{"value": "a", "label": "A"}, {"value": "b", "label": "B"}]
+    answer = post(client, f"/api/v1/{url}", whole | body if url == "signals/" else body, headers)
+    assert answer.status_code == 422
+    assert field in [error["field"] for error in answer.json()["errors"]]
+    assert not Signal.objects.filter(slug="tone").exists() and not ClassifierVersion.objects.exists()
+
+
+def test_parameters_that_are_no_json_are_refused(tmp_path: Path) -> None:
+    make_signal()
+    for value in (".inf", "2026-03-02"):
+        file = tmp_path / "classifiers.yaml"
+        file.write_text(f"- {{slug: j, signal: sentiment, versions: [{{version: v1, parameters: {{a: {value}}}}}]}}\n")
+        with pytest.raises(SystemExit):
+            call_command("classifiers", "apply", str(file))
+    assert not ClassifierVersion.objects.exists()
 
 
 def test_a_span_without_a_finite_time_is_undecodable(client: Client, headers: dict[str, str]) -> None:
