@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 
 from django.db.models import QuerySet
 from django.utils.dateparse import parse_date
@@ -66,7 +66,7 @@ def _between(found: QuerySet[Conversation], since: date | None, until: date | No
     if since is not None:
         found = found.filter(started_at__gte=datetime.combine(since, time.min, UTC))
     if until is not None:
-        found = found.filter(started_at__lt=datetime.combine(until + timedelta(days=1), time.min, UTC))
+        found = found.filter(started_at__lte=datetime.combine(until, time.max, UTC))
     return found
 
 

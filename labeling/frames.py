@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from typing import Any, NamedTuple
 
 from django.db.models import QuerySet, TextField
@@ -94,7 +94,7 @@ class Frame:
         if self.since:
             rows = rows.filter(started_at__gte=datetime.combine(self.since, time.min, UTC))
         if self.until:
-            rows = rows.filter(started_at__lt=datetime.combine(self.until + timedelta(days=1), time.min, UTC))
+            rows = rows.filter(started_at__lte=datetime.combine(self.until, time.max, UTC))
         for number, (name, value) in enumerate(self.attributes.items()):
             text = Cast(KeyTextTransform(name, "attributes"), TextField())
             rows = rows.alias(**{f"attribute_{number}": text}).filter(**{f"attribute_{number}": value})

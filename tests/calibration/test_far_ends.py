@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from django.test import Client
 from django.utils import timezone
 
 from calibration.models import Classifier, ClassifierVersion
-from labeling import tokens
+from labeling import sampling, tokens
+from labeling.frames import Frame
 from labeling.models import ApiToken, Conversation, DatasetVersion, Label, Queue, Signal
 from tests.make import make_conversation, make_signal, make_user
 
@@ -64,6 +65,11 @@ def test_lists_may_be_asked_for_all_days_that_there_are(client: Client, headers:
         assert answer.status_code == 200, url
     for day, found in (("2026-03-01", 0), ("2026-03-02", 1)):
         assert len(client.get(f"/api/v1/conversations/?until={day}", headers=headers).json()["results"]) == found
+    client.force_login(make_user("eve", role="engineer"))
+    page = client.get("/conversations/?since=0001-01-01&until=9999-12-31")
+    assert Conversation.objects.get().external_id in page.content.decode()
+    frame = Frame(until=date(9999, 12, 31))
+    assert sampling.draw_queue(slug="all", signals=[Signal.objects.get()], size=1, frame=frame).items.count() == 1
     far = client.get("/api/v1/conversations/?until=9999-12-31T23:59:59-14:00", headers=headers)
     assert (far.status_code, fields(far)) == (422, [(None, "until")])
 
