@@ -102,9 +102,9 @@ def _period(since: str | None, until: str | None) -> QuerySet[Conversation]:
     """Conversations that began from the day `since` to the day `until`, both included; all without them."""
     found = Conversation.objects.all()
     if since:
-        found = found.filter(started_at__gte=_midnight(since, "from"))
+        found = found.filter(started_at__gte=_at(since, time.min, "from"))
     if until:
-        found = found.filter(started_at__lt=_midnight(until, "to") + timedelta(days=1))
+        found = found.filter(started_at__lte=_at(until, time.max, "to"))
     return found
 
 
@@ -116,9 +116,9 @@ def _some(conversations: QuerySet[Conversation], each: int) -> QuerySet[Conversa
     return conversations.annotate(place=place).filter(place__lte=each)
 
 
-def _midnight(day: str, field: str) -> datetime:
+def _at(day: str, hour: time, field: str) -> datetime:
     try:
-        return datetime.combine(date.fromisoformat(day), time(), tzinfo=UTC)
+        return datetime.combine(date.fromisoformat(day), hour, tzinfo=UTC)
     except ValueError as error:
         raise Refused("bad_day", f"{day!r} is not a day like 2026-03-31", field=field) from error
 

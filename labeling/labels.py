@@ -84,7 +84,7 @@ def submit(
         with transaction.atomic():
             return _store(act, labels, slot=slot, now=now)
 
-    return _once(annotator, key, happens)
+    return _once(annotator, key, slot_id, happens)
 
 
 def skip(
@@ -96,7 +96,7 @@ def skip(
         text = _text(reason, "reason", most=LONGEST_REASON)
         return _set_aside(annotator, slot_id, Submission.Kind.SKIP, key=key, reason=text, seconds=seconds)
 
-    return _once(annotator, key, happens)
+    return _once(annotator, key, slot_id, happens)
 
 
 def flag(
@@ -119,12 +119,13 @@ def flag(
             annotator, slot_id, Submission.Kind.FLAG, key=key, reason=reason, comment=text, seconds=seconds
         )
 
-    return _once(annotator, key, happens)
+    return _once(annotator, key, slot_id, happens)
 
 
-def _once(annotator: User, key: str, act: Callable[[], Submission]) -> Outcome:
+def _once(annotator: User, key: str, slot_id: int, act: Callable[[], Submission]) -> Outcome:
     """Carry out an act that its key makes happen once. Looking for the key only after something went wrong keeps the usual
-    case short: a second act under the same key always fails, at the latest on the unique key itself."""
+    case short: a second act under the same key always fails, at the latest on the unique key itself. A key that was used
+    for another item is a Conflict: who takes that for an acknowledgement loses an answer."""
     if not _text(key, "key", most=64):
         raise Refused("bad_key", "give a key of 1 to 64 characters, made once for each act", field="key")
     for attempt in range(ATTEMPTS):
@@ -132,6 +133,8 @@ def _once(annotator: User, key: str, act: Callable[[], Submission]) -> Outcome:
             return Outcome(act(), created=True)
         except (Refused, IntegrityError) as error:
             found = Submission.objects.filter(annotator=annotator, key=key).first()
+            if found is not None and not _is_about(found, slot_id):
+                raise Conflict("key_used", "you have used this key for another assignment", field="key") from error
             if found is not None:
                 return Outcome(found, created=False)
             if isinstance(error, Refused):
@@ -139,6 +142,13 @@ def _once(annotator: User, key: str, act: Callable[[], Submission]) -> Outcome:
             if attempt + 1 == ATTEMPTS:  # what collides again and again is no race
                 raise Conflict("already_answered", "you have answered or skipped this item already") from error
     raise AssertionError("unreachable")
+
+
+def _is_about(act: Submission, slot_id: int) -> bool:
+    """Whether an act is of this slot, or, since another slot of its item can stand in for one whose lease ran out, of its item."""
+    if act.slot_id == slot_id:
+        return True
+    return act.item_id is not None and Slot.objects.filter(id=slot_id, item=act.item_id).exists()
 
 
 def _store(act: Submission, labels: list[Label], *, slot: Slot, now: datetime) -> Submission:

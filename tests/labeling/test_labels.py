@@ -40,6 +40,23 @@ def test_the_same_key_again_changes_nothing() -> None:
     assert current() == [("negative", False)]
 
 
+def test_a_key_of_another_item_acknowledges_nothing() -> None:
+    """Whoever takes the first outcome for an acknowledgement of the second answer has lost it."""
+    ann = make_user()
+    queue = make_queue(items=3, members=[ann])
+    answer(ann, lease(ann, queue), key="1")
+    second = lease(ann, queue)
+    for act in (
+        lambda: answer(ann, second, key="1", value="positive"),
+        lambda: labels.skip(annotator=ann, slot_id=second.id, reason="", key="1", now=NOW),
+        lambda: labels.flag(annotator=ann, slot_id=second.id, reason="other", comment="", key="1", now=NOW),
+    ):
+        with pytest.raises(Conflict, match="for another assignment"):
+            act()
+    assert current() == [("negative", False)]
+    assert answer(ann, second, key="2", value="positive").created
+
+
 def test_another_key_for_an_answered_item_is_a_conflict() -> None:
     ann = make_user()
     slot = lease(ann, make_queue(members=[ann]))
@@ -71,8 +88,7 @@ def test_an_answer_to_a_full_item_is_kept_as_late() -> None:
 def test_undo_gives_the_item_back_with_its_answer() -> None:
     ann = make_user()
     queue = make_queue(members=[ann])
-    first, second = lease(ann, queue), None
-    answer(ann, first, key="1")
+    answer(ann, lease(ann, queue), key="1")
     second = lease(ann, queue)
     answer(ann, second, key="2", value="positive")
     back = labels.undo(annotator=ann, queue=queue, now=NOW)
