@@ -471,9 +471,11 @@ def test_odd_names_to_slice_by_are_refused_not_run(name: str) -> None:
     query = {"dataset": "gold", "classifier": "judge", "by": name}
     assert api().get("/api/v1/agreement/", query).status_code in (400, 422)
     client = signed_in("engineer")
-    assert client.get("/classifiers/judge/", {"by": name}).status_code == 422
-    assert client.get("/conversations/", {"channel": name, "q": name}).status_code in (200, 422)
-    assert client.get("/classifiers/judge/items/", {"version": "new", f"in.{name}": "x"}).status_code in (200, 422)
+    no_address = name == "\0"
+    assert client.get("/classifiers/judge/", {"by": name}).status_code == (400 if no_address else 422)
+    answered = (400,) if no_address else (200, 422)
+    assert client.get("/conversations/", {"channel": name, "q": name}).status_code in answered
+    assert client.get("/classifiers/judge/items/", {"version": "new", f"in.{name}": "x"}).status_code in answered
 
 
 def test_the_api_needs_its_scope() -> None:

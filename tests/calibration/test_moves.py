@@ -418,7 +418,7 @@ def test_a_signal_without_predictions_says_what_comes_next(client: Client) -> No
     make_signal()
     client.force_login(make_user(role="engineer"))
     assert "import some" in client.get("/trends/").content.decode()
-    assert "no classifier has scored" in client.get("/signals/sentiment/trend/").content.decode()
+    assert "No classifier has scored" in client.get("/signals/sentiment/trend/").content.decode()
 
 
 def _recount(version: Any) -> None:
