@@ -9,7 +9,7 @@ from typing import Any
 
 from playwright.sync_api import Page, Route
 
-from labeling.models import Label
+from labeling.models import Label, Queue
 
 VALUES = ("negative", "neutral", "positive")
 SUBMIT = re.compile(r"/api/v1/assignments/\d+/submit/")
@@ -44,6 +44,13 @@ def follow(page: Page, selector: str, key: str = "") -> None:
             page.keyboard.press(key)
         else:
             page.click(selector)
+
+
+def at_desk(page: Page, live_server: Any, queue: Queue) -> Page:
+    """Ann before her first item of a queue."""
+    sign_in(page, live_server, f"/label/{queue.slug}/")
+    page.wait_for_selector("#turns li")
+    return page
 
 
 def assignment(page: Page) -> str:

@@ -11,7 +11,7 @@ from playwright.sync_api import Page
 
 from labeling import labels, leasing
 from labeling.models import Label, Submission, User
-from tests.browser.hands import SUBMIT, assignment, press, settled, sign_in, stored
+from tests.browser.hands import SUBMIT, assignment, at_desk, press, settled, stored
 from tests.calibration.test_hostile_text import BAD, addresses, everything
 from tests.make import make_conversation, make_queue, make_signal, make_user
 
@@ -33,10 +33,9 @@ def ann() -> User:
 
 def test_a_clock_that_is_wrong_and_set_meanwhile_changes_nothing(page: Page, live_server: Any, ann: User) -> None:
     """Ten years ahead, then behind: every answer once and in the order in which it was given, its time that of a stopwatch."""
-    make_queue("mood", signals=[make_signal("mood")], items=8, members=[ann])
+    queue = make_queue("mood", signals=[make_signal("mood")], items=8, members=[ann])
     page.add_init_script(CLOCKS)
-    sign_in(page, live_server, "/label/mood/")
-    page.wait_for_selector("#turns li")
+    at_desk(page, live_server, queue)
     page.wait_for_load_state("networkidle")
     given: list[str] = []
     for wall in (10 * YEAR, -10 * YEAR, 0):
@@ -64,8 +63,7 @@ def test_a_machine_that_slept_for_a_day_keeps_the_answer_as_late(page: Page, liv
     signal = make_signal("mood")
     queue = make_queue("mood", signals=[signal], items=3, members=[ann, ben])
     page.add_init_script(CLOCKS)
-    sign_in(page, live_server, "/label/mood/")
-    page.wait_for_selector("#turns li")
+    at_desk(page, live_server, queue)
     page.wait_for_load_state("networkidle")
     slept = assignment(page)
     yesterday = timezone.now() - timedelta(days=1)
@@ -97,9 +95,7 @@ def test_a_machine_that_slept_for_a_day_keeps_the_answer_as_late(page: Page, liv
 def test_a_megabyte_in_one_turn_is_there_and_the_keys_stay_quick(page: Page, live_server: Any, ann: User) -> None:
     words = ("word " * 200_000) + "THE END"
     talks = [make_conversation("c-big", texts=(words, "ok")), make_conversation("c-small")]
-    make_queue("big", signals=[make_signal("mood")], conversations=talks, members=[ann])
-    sign_in(page, live_server, "/label/big/")
-    page.wait_for_selector("#turns li")
+    at_desk(page, live_server, make_queue("big", signals=[make_signal("mood")], conversations=talks, members=[ann]))
     assert "THE END" not in page.inner_text("#turns")
     page.click("text=Show all 1,000,007 characters")
     assert page.evaluate("document.querySelector('#turns .text').textContent.endsWith('THE END')")
@@ -114,8 +110,7 @@ def test_nothing_that_is_shown_is_executed(page: Page, live_server: Any) -> None
     ann = make_user("ann", role="admin")
     queue.memberships.create(user=ann, lane=0)
     queue.items.get(conversation=conversation).slots.create(queue=queue, number=2, position=1)
-    sign_in(page, live_server, "/label/mood/")
-    page.wait_for_selector("#turns li")
+    at_desk(page, live_server, queue)
     assert BAD in page.inner_text("#turns") or BAD in page.evaluate("document.querySelector('#turns').textContent")
     assert page.locator("#turns .text:not([dir=auto])").count() == 0  # each turn runs its own way
     page.keyboard.press("h")

@@ -11,7 +11,7 @@ from axe_core_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
 from labeling.models import Conversation, Slot, User
-from tests.browser.hands import sign_in, sound
+from tests.browser.hands import at_desk, sign_in, sound
 from tests.make import make_conversation, make_known, make_label, make_queue, make_signal, make_user
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -37,11 +37,8 @@ def call(page: Page, said: list[dict[str, Any]], *, seconds: int = 60, **kw: Any
     return make_conversation("c-call", turns=said, audio=sound(page, seconds=seconds), **({"channel": "voice"} | kw))
 
 
-def at_desk(page: Page, live_server: Any, ann: User, conversation: Conversation) -> Page:
-    make_queue("calls", conversations=[conversation], members=[ann])
-    sign_in(page, live_server, "/label/calls/")
-    page.wait_for_selector("#turns li")
-    return page
+def in_call(page: Page, live_server: Any, ann: User, conversation: Conversation) -> Page:
+    return at_desk(page, live_server, make_queue("calls", conversations=[conversation], members=[ann]))
 
 
 def spoken(page: Page) -> list[int]:
@@ -55,7 +52,7 @@ def spoken(page: Page) -> list[int]:
 
 def test_the_spoken_turn_is_marked_and_a_click_goes_there(page: Page, live_server: Any, ann: User) -> None:
     said = [{"role": "customer", "text": "Hello", "start": 0, "end": 1}, {"role": "agent", "text": "Hi", "start": 1}]
-    at_desk(page, live_server, ann, call(page, said, seconds=30))
+    in_call(page, live_server, ann, call(page, said, seconds=30))
     page.keyboard.press(" ")
     page.wait_for_selector("#turns li.spoken >> text=Hi")
     page.keyboard.press(" ")
@@ -69,7 +66,7 @@ def test_the_spoken_turn_is_marked_and_a_click_goes_there(page: Page, live_serve
 
 
 def test_one_turn_is_played_and_no_more(page: Page, live_server: Any, ann: User) -> None:
-    at_desk(page, live_server, ann, call(page, turns(6)))
+    in_call(page, live_server, ann, call(page, turns(6)))
     for _ in range(3):
         page.keyboard.press("j")
     page.keyboard.press("p")
@@ -85,7 +82,7 @@ def test_one_turn_is_played_and_no_more(page: Page, live_server: Any, ann: User)
 
 
 def test_speed_by_key_is_kept_for_the_next_page(page: Page, live_server: Any, ann: User) -> None:
-    at_desk(page, live_server, ann, call(page, turns(3)))
+    in_call(page, live_server, ann, call(page, turns(3)))
     rate = "document.querySelector('audio').playbackRate"
     for _ in range(3):
         page.keyboard.press(".")
@@ -99,7 +96,7 @@ def test_speed_by_key_is_kept_for_the_next_page(page: Page, live_server: Any, an
 
 
 def test_the_page_follows_until_one_scrolls_and_again_when_asked(page: Page, live_server: Any, ann: User) -> None:
-    at_desk(page, live_server, ann, call(page, turns(40)))
+    in_call(page, live_server, ann, call(page, turns(40)))
     page.click("#turns li >> nth=2")
     page.keyboard.press(".")
     page.keyboard.press(" ")
@@ -132,7 +129,7 @@ def test_what_was_said_stands_beside_what_was_heard_and_doubted_words_say_so(
         {"role": "agent", "text": "of course", "start": 2, "end": 4, "words": [{"word": "of", "confidence": 0.31}, {"word": "course", "confidence": 0.99}]},
     ]  # fmt: skip
     asr = {"hypothesis": "cancel my flat\nof course", "reference": "cancel my plan\nof course"}
-    at_desk(page, live_server, ann, call(page, said, asr=asr))
+    in_call(page, live_server, ann, call(page, said, asr=asr))
     first = page.locator("#turns li").first
     assert first.locator(".misheard").all_inner_texts() == ["flat"]
     assert "plan" in first.locator(".reference").inner_text()
@@ -147,7 +144,7 @@ def test_what_was_said_stands_beside_what_was_heard_and_doubted_words_say_so(
 def test_a_call_that_cannot_be_played_says_so_and_marks_nobody(page: Page, live_server: Any, ann: User) -> None:
     conversation = call(page, turns(2))
     Conversation.objects.filter(id=conversation.id).update(audio="/static/no-such-call.wav")
-    at_desk(page, live_server, ann, conversation)
+    in_call(page, live_server, ann, conversation)
     page.keyboard.press(" ")
     page.wait_for_selector(".clock >> text=cannot be played")
     page.wait_for_function(PAUSED)
@@ -164,7 +161,7 @@ def test_half_an_hour_on_two_channels_stays_in_step(page: Page, live_server: Any
     conversation = make_conversation(
         "c-long", turns=said, channel="voice", audio=sound(page, seconds=1800, channels=2, rate=3000)
     )
-    at_desk(page, live_server, ann, conversation)
+    in_call(page, live_server, ann, conversation)
     page.keyboard.press(" ")
     page.wait_for_function(f"{AT} > 0")
     page.keyboard.press(" ")

@@ -9,7 +9,7 @@ from axe_core_python.sync_playwright import Axe
 from playwright.sync_api import Page, Route, expect
 
 from labeling.models import Category, Label, Queue, Slot, Submission, User
-from tests.browser.hands import SUBMIT, VALUES, assignment, press, settled, sign_in, stored
+from tests.browser.hands import SUBMIT, VALUES, assignment, at_desk, press, settled, sign_in, stored
 from tests.make import make_conversation, make_queue, make_signal, make_user
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -186,9 +186,7 @@ def test_unsent_answers_survive_a_reload(desk: Page) -> None:
 
 def test_a_draft_survives_a_reload(page: Page, live_server: Any, ann: User) -> None:
     signals = [make_signal("sentiment"), make_signal("resolution", values=("yes", "no"), scale="binary")]
-    make_queue("both", signals=signals, items=2, members=[ann])
-    sign_in(page, live_server, "/label/both/")
-    page.wait_for_selector("#turns li")
+    at_desk(page, live_server, make_queue("both", signals=signals, items=2, members=[ann]))
     page.keyboard.press("3")
     page.keyboard.press("c")
     page.keyboard.type("quite glad 1")
@@ -230,9 +228,7 @@ def test_every_scale_by_keyboard(page: Page, live_server: Any, ann: User) -> Non
     Category.objects.bulk_create(
         Category(signal=intent, position=at, value=f"other-{at}", label=f"Other reason {at}") for at in range(1, 30)
     )
-    make_queue("all", signals=[topics, effort, intent], items=1, members=[ann])
-    sign_in(page, live_server, "/label/all/")
-    page.wait_for_selector("#turns li")
+    at_desk(page, live_server, make_queue("all", signals=[topics, effort, intent], items=1, members=[ann]))
     for key in ("1", "3", "Enter"):
         page.keyboard.press(key)
     page.keyboard.type("5.5")
@@ -265,9 +261,7 @@ def test_skip_and_flag_with_their_reasons(desk: Page) -> None:
 
 
 def test_the_end_of_a_queue_and_its_account(page: Page, live_server: Any, ann: User) -> None:
-    make_queue("short", items=2, members=[ann])
-    sign_in(page, live_server, "/label/short/")
-    page.wait_for_selector("#turns li")
+    at_desk(page, live_server, make_queue("short", items=2, members=[ann]))
     press(page, "1")
     press(page, "1")
     settled(page)
@@ -293,9 +287,9 @@ def test_ones_own_keys(desk: Page, ann: User) -> None:
 
 def test_what_customers_write_is_text(page: Page, live_server: Any, ann: User) -> None:
     nasty = "</script><script>window.bad=1</script><img src=x onerror='window.bad=1'>"
-    make_queue("nasty", conversations=[make_conversation("c-n", texts=(nasty,))], members=[ann])
-    sign_in(page, live_server, "/label/nasty/")
-    page.wait_for_selector("#turns li")
+    at_desk(
+        page, live_server, make_queue("nasty", conversations=[make_conversation("c-n", texts=(nasty,))], members=[ann])
+    )
     assert nasty in page.inner_text("#turns")
     assert page.evaluate("window.bad") is None
 
@@ -374,9 +368,11 @@ def test_a_tab_that_closes_gives_nothing_back_that_another_has_on_screen(desk: P
 
 
 def test_what_was_chosen_before_a_skip_comes_back_with_it(page: Page, live_server: Any, ann: User) -> None:
-    make_queue("both", signals=[make_signal("mood"), make_signal("tone")], items=3, members=[ann])
-    sign_in(page, live_server, "/label/both/")
-    page.wait_for_selector("#turns li")
+    at_desk(
+        page,
+        live_server,
+        make_queue("both", signals=[make_signal("mood"), make_signal("tone")], items=3, members=[ann]),
+    )
     page.keyboard.press("3")
     page.keyboard.press("s")
     page.wait_for_selector("#skip-reasons[open]")

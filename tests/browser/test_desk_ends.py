@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page
 
 from labeling import labels, leasing
 from labeling.models import CheckAnswer, Label, Queue, Slot, Submission, User
-from tests.browser.hands import assignment, press, settled, sign_in
+from tests.browser.hands import assignment, at_desk, press, settled, sign_in
 from tests.make import make_known, make_queue, make_signal, make_user
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -35,12 +35,6 @@ def take(person: User, queue: Queue, value: str | None = None) -> Slot:
     return slot
 
 
-def at_desk(page: Page, live_server: Any, queue: Queue) -> None:
-    sign_in(page, live_server, f"/label/{queue.slug}/", name="ann")
-    page.wait_for_selector("#turns li")
-    page.wait_for_load_state("networkidle")
-
-
 def test_leases_are_renewed_while_somebody_is_there_and_run_out_when_nobody_is(
     page: Page, live_server: Any, ann: User
 ) -> None:
@@ -50,6 +44,7 @@ def test_leases_are_renewed_while_somebody_is_there_and_run_out_when_nobody_is(
     page.on("response", lambda answer: renewed.append(answer.url) if answer.url.endswith("/renew/") else None)
     page.clock.install()
     at_desk(page, live_server, queue)
+    page.wait_for_load_state("networkidle")  # the next item is here, too
     mine = queue.slots.filter(annotator=ann, state="leased")
     held = set(mine.values_list("id", flat=True))
     assert len(held) == 2
@@ -83,6 +78,7 @@ def test_time_is_active_time(page: Page, live_server: Any, ann: User) -> None:
     )
     queue = make_queue("mood", signals=[make_signal("mood")], items=3, members=[ann])
     at_desk(page, live_server, queue)
+    page.wait_for_load_state("networkidle")  # the next item is here, too
     page.mouse.move(10, 10)
     page.evaluate("window.passed += 3600e3")
     press(page, "1")
@@ -109,6 +105,7 @@ def test_a_late_answer_is_shown_to_the_reviewer_and_is_no_vote(
     signal = make_signal("mood")
     queue = make_queue("mood", signals=[signal], items=1, overlap=2, members=[ann, ben, cleo])
     at_desk(page, live_server, queue)
+    page.wait_for_load_state("networkidle")  # the next item is here, too
     queue.slots.filter(annotator=ann).update(leased_until=timezone.now() - timedelta(hours=1))
     take(ben, queue, "negative")
     take(cleo, queue, "neutral")
@@ -135,6 +132,7 @@ def test_what_is_held_by_others_is_said_with_its_time_and_looked_for_again(
     queue = make_queue("mood", signals=[make_signal("mood")], items=2, members=[ann, ben])
     held = take(ben, queue)
     at_desk(page, live_server, queue)
+    page.wait_for_load_state("networkidle")  # the next item is here, too
     press(page, "1")
     settled(page)
     page.wait_for_selector("#waiting >> text=Why, and how it went")
@@ -173,6 +171,7 @@ def test_a_queue_with_nothing_for_me_says_why_at_once(page: Page, live_server: A
 def test_what_only_others_may_still_label_is_said(page: Page, live_server: Any, ann: User) -> None:
     queue = make_queue("mood", signals=[make_signal("mood")], items=1, overlap=2, members=[ann, make_user("ben")])
     at_desk(page, live_server, queue)
+    page.wait_for_load_state("networkidle")  # the next item is here, too
     press(page, "1")
     settled(page)
     page.keyboard.press("Enter")
@@ -204,6 +203,7 @@ def test_checks_that_are_undone_come_back_with_their_answers_two_in_hand_at_most
     queue = make_queue("mood", signals=[make_signal("mood")], items=12, members=[ann], gold_share=0.5)
     make_known(queue, ["positive"] * 12)
     at_desk(page, live_server, queue)
+    page.wait_for_load_state("networkidle")  # the next item is here, too
     given = {press(page, key): key for key in "12312312"}
     settled(page)
     page.wait_for_load_state("networkidle")

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, Route
 
 from labeling import checks, gold
 from labeling.models import Category, Guideline, Label, Queue, Submission, User
-from tests.browser.hands import SUBMIT, assignment, press, press_until_asked, settled, sign_in, stored
+from tests.browser.hands import SUBMIT, assignment, at_desk, press, press_until_asked, settled, sign_in, stored
 from tests.make import make_known, make_label, make_queue, make_signal, make_user
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -20,12 +20,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 @pytest.fixture
 def ann() -> User:
     return make_user("ann")
-
-
-def at_desk(page: Page, live_server: Any, queue: Queue) -> Page:
-    sign_in(page, live_server, f"/label/{queue.slug}/")
-    page.wait_for_selector("#turns li")
-    return page
 
 
 def in_focus(page: Page) -> str:

@@ -9,7 +9,7 @@ from playwright.sync_api import Page
 
 from labeling import leasing, queues
 from labeling.models import Category, Label, Slot, User
-from tests.browser.hands import assignment, press, settled, sign_in, stored
+from tests.browser.hands import assignment, at_desk, press, settled, stored
 from tests.make import make_queue, make_signal, make_user
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -25,8 +25,7 @@ def test_who_is_taken_off_a_queue_keeps_their_answers_until_they_are_let_in_agai
     page: Page, live_server: Any, ann: User
 ) -> None:
     queue = make_queue("mood", items=4, members=[ann])
-    sign_in(page, live_server, "/label/mood/")
-    page.wait_for_selector("#turns li")
+    at_desk(page, live_server, queue)
     page.wait_for_load_state("networkidle")
     queues.remove_member(queue=queue, member=ann)
     answered = [press(page, "1")]
@@ -47,9 +46,7 @@ def test_who_is_taken_off_a_queue_keeps_their_answers_until_they_are_let_in_agai
 
 def test_an_assignment_that_is_gone_holds_nothing_up(page: Page, live_server: Any, ann: User) -> None:
     """Only who is not a member keeps an answer to send again: one that can never be taken would wait for ever."""
-    make_queue("mood", items=3, members=[ann])
-    sign_in(page, live_server, "/label/mood/")
-    page.wait_for_selector("#turns li")
+    at_desk(page, live_server, make_queue("mood", items=3, members=[ann]))
     page.wait_for_load_state("networkidle")
     Slot.objects.filter(id=assignment(page)).delete()
     press(page, "1")
@@ -61,9 +58,7 @@ def test_an_assignment_that_is_gone_holds_nothing_up(page: Page, live_server: An
 
 def test_what_is_refused_comes_again_with_the_rest_of_the_answer(page: Page, live_server: Any, ann: User) -> None:
     mood, cause = make_signal("mood"), make_signal("cause")
-    make_queue("both", signals=[mood, cause], items=3, members=[ann])
-    sign_in(page, live_server, "/label/both/")
-    page.wait_for_selector("#turns li")
+    at_desk(page, live_server, make_queue("both", signals=[mood, cause], items=3, members=[ann]))
     page.wait_for_load_state("networkidle")
     Category.objects.filter(signal=cause, value="positive").delete()
     page.keyboard.press("1")
@@ -93,8 +88,7 @@ def test_a_practice_round_that_is_asked_for_meanwhile_ends_the_queue_until_then(
     page: Page, live_server: Any, ann: User
 ) -> None:
     queue = make_queue("mood", items=5, members=[ann])
-    sign_in(page, live_server, "/label/mood/")
-    page.wait_for_selector("#turns li")
+    at_desk(page, live_server, queue)
     page.wait_for_load_state("networkidle")
     queue.practice_size = 2
     queue.save()

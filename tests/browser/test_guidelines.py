@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page
 
 from labeling import adjudication
 from labeling.models import Guideline, Label, Queue, Signal, User
-from tests.browser.hands import follow, press, press_until_asked, settled, sign_in
+from tests.browser.hands import at_desk, follow, press, press_until_asked, settled, sign_in
 from tests.make import make_conversation, make_label, make_queue, make_signal, make_user
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -36,8 +36,7 @@ def test_a_new_version_is_compared_and_reaches_the_desk_and_its_labels(
 ) -> None:
     """Ann labels on while Rita writes: her drawer shows the new version, and each label keeps the one that was read."""
     make_user("rita", role="reviewer")
-    sign_in(page, live_server, "/label/mood/", name="ann")
-    page.wait_for_selector("#turns li")
+    at_desk(page, live_server, queue)
     press(page, "1")
     settled(page)
     context = browser.new_context()
@@ -101,8 +100,7 @@ def test_examples_are_what_reviewers_decided_but_nothing_that_one_is_asked(
     adjudication.rule(
         signal=signal, conversation=mine, value="neutral", reason="slip", reviewer=rita, now=timezone.now()
     )
-    sign_in(page, live_server, "/label/mood/", name="ann")
-    page.wait_for_selector("#turns li")
+    at_desk(page, live_server, queue)
     page.keyboard.press("h")
     examples = page.locator("#guideline .examples")
     assert [name.lower() for name in examples.locator("dt").all_inner_texts()] == ["negative", "neutral", "positive"]
