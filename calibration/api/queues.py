@@ -65,6 +65,13 @@ class FrameSerializer(serializers.Serializer[Any]):
     def get_fields(self) -> dict[str, Any]:
         return super().get_fields() | {"source": serializers.ListField(child=serializers.CharField(), default=list)}
 
+    def to_internal_value(self, data: Any) -> Any:
+        """Refuses a filter that there is not: passed over, it would draw from everything."""
+        unknown = sorted(set(data) - set(self.fields)) if isinstance(data, dict) else []
+        if unknown:
+            raise serializers.ValidationError({name: f"is not one of {', '.join(self.fields)}" for name in unknown})
+        return super().to_internal_value(data)
+
 
 class MixSerializer(serializers.Serializer[Any]):
     """What is mixed into a queue."""

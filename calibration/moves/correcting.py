@@ -12,7 +12,7 @@ from calibration.moves.attribution import MEAN, Measure
 from calibration.stats import trends as stats
 from calibration.stats.estimate import Estimate
 from calibration.stats.tables import ConfusionTable
-from calibration.stats.trends import SliceScores, SliceShares
+from calibration.stats.trends import LEAST_LABELS, LEAST_OF_CATEGORY, SliceScores, SliceShares
 from calibration.streams import Answer, Said
 from calibration.volumes import Volume
 
@@ -47,7 +47,9 @@ def _score(chart: Measure, value: str) -> float:
 def corrected(
     chart: Measure | None, rows: Sequence[Volume], used: Sequence[Labelled], *, confidence: float = 0.95
 ) -> Estimate:
-    """What is true by the labels `used`, beside all predictions."""
+    """What is true by the labels `used`, beside all predictions; too few of them are told at once, before any table."""
+    if len(used) < LEAST_LABELS:
+        return Estimate.undefined("too_few_items" if used else "no_items", n=len(used))
     if chart is None or chart.value == MEAN:
         return stats.mean_trend(_score_slices(chart, rows, used), confidence=confidence)
     return _share(chart, rows, used, confidence)
@@ -55,6 +57,9 @@ def corrected(
 
 def _share(chart: Measure, rows: Sequence[Volume], used: Sequence[Labelled], confidence: float) -> Estimate:
     """The post-stratified share of the charted category."""
+    wanted = next(i for i, score in enumerate(chart.scores) if score == 1.0)
+    if sum(chart.code(one.answer.value) == chart.categories[wanted] for one in used) < LEAST_OF_CATEGORY:
+        return Estimate.undefined("too_few_items", n=len(used))
     counts: dict[Place, Counter[str]] = defaultdict(Counter)
     for row in rows:
         code = chart.code(row.value)
@@ -74,7 +79,6 @@ def _share(chart: Measure, rows: Sequence[Volume], used: Sequence[Labelled], con
         )
         for place, found in sorted(counts.items())
     ]
-    wanted = next(i for i, score in enumerate(chart.scores) if score == 1.0)
     return (
         stats.corrected_shares(parts, confidence=confidence).shares[wanted] if parts else Estimate.undefined("no_items")
     )

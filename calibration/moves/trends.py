@@ -8,6 +8,7 @@ them under the same version: older ones tell of how the version erred then.
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
@@ -25,7 +26,6 @@ from calibration.moves.attribution import MEAN, Measure
 from calibration.moves.correcting import Labelled
 from calibration.stats.estimate import Estimate
 from calibration.stats.intervals import wilson
-from calibration.stats.trends import LEAST_LABELS
 from calibration.volumes import Volume
 from labeling.errors import Refused
 from labeling.models import Label, Ruling, Signal
@@ -174,7 +174,7 @@ def _series(
     for row in rows:
         grouped[start_of(row.day, period), row.version].append(row)
     by_version: dict[int, list[Labelled]] = defaultdict(list)
-    for one in labelled:
+    for one in sorted(labelled, key=_day):
         by_version[one.version].append(one)
     points = [
         _point(chart, start, versions[version], found, by_version[version], period)
@@ -191,19 +191,18 @@ def _point(
     labelled: Sequence[Labelled],
     period: str,
 ) -> dict[str, Any]:
+    """`labelled` are those of the version, by day."""
     answered = [row for row in rows if not row.failed]
     n = sum(row.count for row in answered)
     failed = sum(row.count for row in rows) - n
     last = _last_day(start, period)
-    own = [one for one in labelled if start <= one.day <= last]
-    used, corrected = own, correcting.corrected(chart, answered, own) if n else Estimate.undefined("no_items")
+    own = used = _between(labelled, start, last)
+    corrected = correcting.corrected(chart, answered, own) if n else Estimate.undefined("no_items")
     for weeks in range(1, LOOK_BACK + 1):
         if corrected.defined or not n:
             break
-        first = min(start, last + timedelta(days=1) - timedelta(weeks=weeks))
-        used = [one for one in labelled if first <= one.day <= last]
-        if len(used) >= LEAST_LABELS:
-            corrected = correcting.corrected(chart, answered, used)
+        used = _between(labelled, min(start, last + timedelta(days=1) - timedelta(weeks=weeks)), last)
+        corrected = correcting.corrected(chart, answered, used)
     return {
         "start": start.isoformat(),
         "version": version.version,
@@ -213,8 +212,17 @@ def _point(
         "corrected": corrected.as_dict(),
         "labels": len(own),
         "labels_used": len(used),
-        "labels_since": min((one.day for one in used), default=start).isoformat(),
+        "labels_since": (used[0].day if used else start).isoformat(),
     }
+
+
+def _day(one: Labelled) -> date:
+    return one.day
+
+
+def _between(labelled: Sequence[Labelled], first: date, last: date) -> Sequence[Labelled]:
+    """Those of some days, of `labelled` by day."""
+    return labelled[bisect_left(labelled, first, key=_day) : bisect_right(labelled, last, key=_day)]
 
 
 def _last_day(start: date, period: str) -> date:
