@@ -156,5 +156,10 @@ def test_queues_over_http(client: Client) -> None:
     for both in ({}, {"signal": "sentiment", "signals": ["sentiment"]}, {"signals": []}):
         refused = client.post("/api/v1/queues/", {"slug": "two", "size": 2} | both, "application/json")
         assert (refused.status_code, refused.json()["errors"][0]["field"]) == (400, "signals")
+    misspelt = client.post(
+        "/api/v1/queues/", alone | {"slug": "two", "frame": {"channels": ["voice"]}}, "application/json"
+    )
+    assert misspelt.status_code == 400 and misspelt.json()["errors"][0]["field"] == "frame.channels"
+    assert not Queue.objects.filter(slug="two").exists()
     client.force_login(make_user())
     assert client.get("/api/v1/queues/pilot/").status_code == 403
