@@ -157,12 +157,6 @@ def answer(text: str | None) -> str:
 
 
 @register.filter
-def count(number: int | None) -> str:
-    """Thousands separated; a dash for None."""
-    return "–" if number is None else f"{number:,}"
-
-
-@register.filter
 def seconds(number: float | None) -> str:
     """A time of an answer: milliseconds below a second."""
     if number is None:

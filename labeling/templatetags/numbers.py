@@ -8,6 +8,6 @@ register = template.Library()
 
 
 @register.filter
-def thousands(number: int | None) -> str:
-    """12,345; a dash for nothing."""
+def count(number: int | None) -> str:
+    """12,345; a dash for None."""
     return "–" if number is None else f"{number:,}"
