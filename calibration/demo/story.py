@@ -13,6 +13,7 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
+from django.db.models import Max
 
 from calibration import classifiers, ingest, voice
 from calibration.demo import labelled, scenes, world
@@ -20,7 +21,7 @@ from calibration.demo.load import draw_evenly, people, records
 from calibration.demo.scenes import CHANNELS, COHORTS, VALUES, Floats, Scene
 from calibration.demo.world import Touchpoint
 from calibration.drift import canaries, canary_rows, flags, monitoring, recalibration
-from calibration.models import ClassifierVersion, DriftFlag, Recalibration
+from calibration.models import ClassifierVersion, DriftFlag, FlagEvent, Recalibration
 from calibration.stats import maps
 from labeling import gold, signals
 from labeling.frames import Frame
@@ -43,6 +44,8 @@ class Story:
     say: Callable[[str], object]
     scenes: dict[str, Scene] = field(default_factory=dict)
     people: dict[str, User] = field(default_factory=dict)
+    dated: int = 0
+    """The newest event in the history of flags that has its day in the story."""
 
     def month(self, name: str) -> tuple[date, date]:
         """The first and the last day of a month."""
@@ -66,6 +69,7 @@ def tell(story: Story) -> None:
     april(story)
     for flag in DriftFlag.objects.filter(state=DriftFlag.State.OPEN):
         flags.dismiss(flag=flag, by=story.people["eve"], reason=EXPLAINED)
+    _date(story, "April")
     may(story)
     mend(story)
     june(story)
@@ -124,6 +128,8 @@ def recalibrate(story: Story, *, by: str = "eve") -> ClassifierVersion:
     for step in ("fit", "validate", "promote"):
         opened = recalibration.step(flag=flag, recalibration=recalibration.of(flag), step=step, by=who, now=now)
     assert opened.promoted is not None
+    Recalibration.objects.filter(id=opened.id).update(opened_at=now)
+    _date(story, "March")
     story.say(f"March: flag {flag.id} is resolved, {opened.promoted} is promoted")
     return opened.promoted
 
@@ -161,6 +167,7 @@ def mend(story: Story) -> None:
     """The recogniser goes back to its version before, which mends what lay downstream too."""
     for flag in DriftFlag.objects.filter(state__in=DriftFlag.ACTIVE).order_by("id"):
         flags.resolve(flag=flag, by=story.people["eve"], note="Back to clearvoice@5 from 1 June.")
+    _date(story, "May")
 
 
 def june(story: Story) -> None:
@@ -216,6 +223,15 @@ def _signal() -> Signal:
 def _morning_after(story: Story, month: str) -> datetime:
     """Nine o'clock on the first of the next month."""
     return datetime.combine(story.month(month)[1] + timedelta(days=1), time(9), UTC)
+
+
+def _date(story: Story, month: str) -> None:
+    """What happened to flags since the last call happened on the morning after the month, not when the story is told.
+
+    A cause explains nothing that began after it was mended: the day counts, not only its looks.
+    """
+    FlagEvent.objects.filter(id__gt=story.dated).update(at=_morning_after(story, month))
+    story.dated = FlagEvent.objects.aggregate(newest=Max("id"))["newest"] or 0
 
 
 def _live(story: Story, month: str, *, recogniser: str) -> None:
@@ -336,5 +352,6 @@ def _answer_canaries(story: Story, made: Any, at: datetime, *, changed: bool) ->
 
 def _evaluate(story: Story, month: str) -> None:
     found = monitoring.evaluate(now=_morning_after(story, month))
+    _date(story, month)
     told = [f"{flag.get_kind_display().lower()} ({flag.version})" for flag in found.raised]
     story.say(f"{month}: {', '.join(told) or 'nothing is flagged'}")
