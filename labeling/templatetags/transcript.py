@@ -10,6 +10,20 @@ from django import template
 from django.utils.dateparse import parse_datetime
 
 register = template.Library()
+LONG = 20_000
+"""Characters of a turn that are shown at once, as at the desk: a browser takes seconds to lay out a megabyte."""
+
+
+@register.filter
+def beginning(text: str) -> str:
+    """What is shown of a turn's text at once."""
+    return text[:LONG]
+
+
+@register.filter
+def rest(text: str) -> str:
+    """What is shown of it when asked for; empty for nearly all."""
+    return text[LONG:]
 
 
 @register.filter

@@ -118,6 +118,18 @@ def test_what_is_mixed_up_links_to_examples(client: Client, queue: Queue) -> Non
     assert f"?unit={unit_of(queue.items.first())}" in shown
 
 
+def test_a_turn_of_a_megabyte_is_folded_and_whole(client: Client) -> None:
+    client.force_login(make_user(role="reviewer"))
+    words = "word " * 200_000 + "THE END"
+    conversation, mood = make_conversation("c-big", texts=(words, "ok")), make_signal("mood")
+    for person, value in (("ann", "negative"), ("ben", "positive")):
+        make_label(conversation, mood, make_user(person), value)
+    shown = client.get("/review/signal/mood/").text
+    before, _, folded = shown.partition("<summary>Show the other 980,007 characters</summary>")
+    assert "THE END" not in before and folded.startswith("word word") and folded.count("THE END") == 1
+    assert before.count("word ") + folded.count("word ") == 200_000 and before.count("<details") == 1
+
+
 def test_sets_and_numbers_can_be_decided(client: Client) -> None:
     client.force_login(make_user(role="reviewer"))
     topics = make_signal("topics", scale="multilabel", values=("bill", "delay"))
