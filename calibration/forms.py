@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from django import forms
+from django.db.models import Case, IntegerField, When
 from django.http import QueryDict
 from django.utils.text import slugify
 
@@ -96,8 +97,12 @@ class QueueForm(forms.Form):
             field = self.fields[name]
             assert isinstance(field, forms.MultipleChoiceField)
             known = list(Conversation.objects.order_by(name).values_list(name, flat=True).distinct()[: SHOWN + 1])
-            asked = data.getlist(name) if data is not None else []
-            field.choices = [(value, value or "none") for value in dict.fromkeys([*known[:SHOWN], *asked])]
+            # What another page asks for is offered too: a box that is not there would draw from everything.
+            field.choices = [(value, value or "none") for value in dict.fromkeys([*self._asked(name), *known[:SHOWN]])]
+        signals = self.fields["signal"]
+        assert isinstance(signals, SignalsField)
+        asked_first = Case(When(slug__in=self._asked("signal"), then=0), default=1, output_field=IntegerField())
+        signals.queryset = Signal.objects.filter(measured=False).order_by(asked_first, "slug")
         for name in ("signal", *self.slices, "role"):
             self.fields[name].widget.attrs.pop("required", None)
         by = self.fields["by"].widget.attrs
@@ -106,6 +111,10 @@ class QueueForm(forms.Form):
         self.fields["classifier"].widget.attrs |= {"placeholder": "the newest", "spellcheck": "false"}
         self.fields["pilot"].widget.attrs |= {"placeholder": "gold@1", "spellcheck": "false"}
         self.fields["seed"].widget.attrs |= {"placeholder": "made up"}
+
+    def _asked(self, name: str) -> list[str]:
+        """What is chosen: by whoever sent the form, or by the page that led to it."""
+        return self.data.getlist(name) if isinstance(self.data, QueryDict) else list(self.initial.get(name, ()))
 
     def wanted(self) -> Wanted:
         """The form's content; raises Refused for what only the verbs can see."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -55,6 +56,20 @@ def test_other_pages_can_link_to_a_form_that_is_nearly_filled(client: Client) ->
     shown = client.get("/queues/new/?signal=sentiment&channel=voice&size=41").text
     assert 'value="41"' in shown
     assert shown.count(" checked") == 3  # the signal, the channel, names hidden
+
+
+def test_what_a_link_asks_for_is_offered_among_many_and_first(client: Client) -> None:
+    """Beyond the boxes that fit, and without one it would be lost: the draw would be from everything."""
+    make_frame({("chat", f"customer-{at:02d}"): 1 for at in range(50)})
+    for slug in ("effort", "mood", "tone"):
+        make_signal(slug)
+    client.force_login(make_user("eve", role="engineer"))
+    shown = client.get("/queues/new/", {"signal": ["tone"], "cohort": ["customer-47"]})
+    offered = shown.context["form"]
+    assert [str(value) for value, _ in offered.fields["signal"].choices] == ["tone", "effort", "mood"]
+    assert [value for value, _ in offered.fields["cohort"].choices][:2] == ["customer-47", "customer-00"]
+    chosen = re.findall(r'<input[^>]*name="(signal|cohort)" value="([^"]+)"[^>]*checked', shown.text)
+    assert chosen == [("signal", "tone"), ("cohort", "customer-47")]
 
 
 def test_refusals_stand_in_the_form(client: Client) -> None:
