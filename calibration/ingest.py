@@ -175,7 +175,7 @@ class _PredictionBook:
         self.changes = Changes()
 
     def check(self, batch: Sequence[tuple[int, PredictionRow]]) -> list[_Ready | RowError]:
-        places = _places(row.conversation for _, row in batch)
+        places = _places((row.conversation for _, row in batch), held=True)
         ready = [self._checked(line, row, places) for line, row in batch]
         homes = {place.id for place in places.values()}
         learned = fitted.any_of(set(self.versions.values()))
@@ -286,13 +286,12 @@ class _PredictionBook:
         )
 
 
-def _places(external_ids: Iterable[str]) -> dict[str, _Place]:
+def _places(external_ids: Iterable[str], *, held: bool = False) -> dict[str, _Place]:
+    """Where conversations are; `held` there until the load is done, for what is counted by it."""
     found = Conversation.objects.filter(external_id__in=list(set(external_ids)))
-    columns = found.values_list("external_id", "id", "turn_count", "started_at", "channel", "cohort")
-    return {
-        name: _Place(key, turns, started_at, channel, cohort)
-        for name, key, turns, started_at, channel, cohort in columns
-    }
+    columns = ("external_id", "id", "turn_count", "started_at", "channel", "cohort")
+    read = rollups.held(found, *columns) if held else found.values_list(*columns)
+    return {name: _Place(*place) for name, *place in read}
 
 
 def _existing(batch: Sequence[_Ready]) -> dict[tuple[int, int, int], tuple[Any, ...]]:

@@ -7,11 +7,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from typing import Any
 
-from django.db import transaction
+from django.core.exceptions import EmptyResultSet
+from django.db import connection, transaction
+from django.db.models import QuerySet
 
 from calibration.models import ClassifierVersion, Prediction, PredictionRollup
 from labeling import bulk
+from labeling.models import Conversation
 
 Cell = tuple[int, date | None, str, str, str, bool]
 """Version, day, channel, cohort, value (or status), failed."""
@@ -112,10 +116,33 @@ def _by_version(cells: dict[Cell, list[float]]) -> dict[int, dict[Cell, list[flo
     return grouped
 
 
+def held(conversations: QuerySet[Conversation], *columns: str) -> list[tuple[Any, ...]]:
+    """Columns of conversations, which stay as they are until the transaction ends: a count names their day and slice.
+
+    Those who count do not wait for each other, only for whoever moves a conversation. SQLite has one writer at a time.
+    """
+    rows = conversations.order_by("id").values_list(*columns)
+    if not connection.features.has_select_for_update:
+        return list(rows)
+    try:
+        sql, parameters = rows.query.sql_with_params()
+    except EmptyResultSet:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(f"{sql} FOR SHARE", parameters)
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+    return found
+
+
 @contextmanager
 def moving(conversations: Sequence[int]) -> Iterator[None]:
-    """While conversations change: their predictions leave the counts of the old day and slice and enter the new ones."""
+    """While conversations change: their predictions leave the counts of the old day and slice and enter the new ones.
+
+    Whoever is storing predictions of them has finished before these are counted: see `held`.
+    """
     changes = Changes()
+    mine = Conversation.objects.filter(id__in=conversations).order_by("id").select_for_update(no_key=True)
+    list(mine.values_list("id"))
     _count_all(conversations, changes, -1)
     yield
     if changes.cells:

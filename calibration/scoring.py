@@ -21,7 +21,7 @@ from calibration import evaluators, fitted
 from calibration.errors import NotComparable
 from calibration.evaluators import Evaluator, EvaluatorUnavailable, Text
 from calibration.models import ClassifierVersion, Prediction, ScoringRun
-from calibration.rollups import Changes
+from calibration.rollups import Changes, held
 from calibration.stats import human
 from calibration.stats.estimate import Estimate
 from labeling import bulk, references
@@ -271,22 +271,9 @@ def _ask(
 
 def _store(run: ScoringRun, rows: Sequence[Prediction]) -> None:
     """Store answers with their counts; what an earlier attempt left is replaced."""
-    conversations = Conversation.objects.only("channel", "cohort", "started_at").in_bulk(
-        [row.conversation_id for row in rows]
-    )
-    before = {
-        (row.conversation_id, row.turn): row
-        for row in Prediction.objects.filter(version=run.version, conversation__in=conversations)
-    }
-    changes = Changes()
-    for row in rows:
-        of = conversations[row.conversation_id]
-        place: dict[str, Any] = {"started_at": of.started_at, "channel": of.channel, "cohort": of.cohort}
-        if (row.conversation_id, row.turn) in before:
-            changes.add(before[row.conversation_id, row.turn], **place, sign=-1)
-        changes.add(row, **place)
     fields = ["value", "number", "status", "score", "probabilities", "rationale", "seconds", "cost", "metadata"]
     with transaction.atomic():
+        changes = _counted(run, rows)
         Prediction.objects.bulk_create(
             rows, update_conflicts=True, unique_fields=["version", "conversation", "turn"], update_fields=fields
         )
@@ -296,6 +283,24 @@ def _store(run: ScoringRun, rows: Sequence[Prediction]) -> None:
         run.cost += sum(row.cost or 0 for row in rows)
         run.held_until = timezone.now() + HOLD
         run.save(update_fields=["total", "done", "failed", "cost", "held_until"])
+
+
+def _counted(run: ScoringRun, rows: Sequence[Prediction]) -> Changes:
+    """What the answers add to the counts, and what those that they replace take out."""
+    spoken = Conversation.objects.filter(id__in={row.conversation_id for row in rows})
+    places = {key: place for key, *place in held(spoken, "id", "started_at", "channel", "cohort")}
+    before = {
+        (row.conversation_id, row.turn): row
+        for row in Prediction.objects.filter(version=run.version, conversation__in=places)
+    }
+    changes = Changes()
+    for row in rows:
+        started_at, channel, cohort = places[row.conversation_id]
+        replaced = before.get((row.conversation_id, row.turn))
+        for one, sign in ((replaced, -1), (row, 1)):
+            if one is not None:
+                changes.add(one, started_at=started_at, channel=channel, cohort=cohort, sign=sign)
+    return changes
 
 
 def _prediction(version: ClassifierVersion, unit: Unit, answer: evaluators.Answer, scale: Scale) -> Prediction:

@@ -136,6 +136,8 @@ def _store_batch(
 ) -> int:
     before = np.array([one_row(scale, str(row.value), row.probabilities) for row in batch])
     after = calibration.apply(before, [row.conversation.channel for row in batch])
+    spoken = Conversation.objects.filter(id__in={row.conversation_id for row in batch})
+    places = {key: place for key, *place in rollups.held(spoken, "id", "started_at", "channel", "cohort")}
     changes, rows, parent = rollups.Changes(), [], str(promoted.parent)
     for row, shares in zip(batch, after, strict=True):
         mapped = Prediction(
@@ -147,8 +149,8 @@ def _store_batch(
             predicted_at=row.predicted_at,
             metadata={"mapped_from": parent},
         )
-        spoken = row.conversation
-        changes.add(mapped, started_at=spoken.started_at, channel=spoken.channel, cohort=spoken.cohort)
+        started_at, channel, cohort = places[row.conversation_id]
+        changes.add(mapped, started_at=started_at, channel=channel, cohort=cohort)
         rows.append(mapped)
     Prediction.objects.bulk_create(rows)
     changes.write()

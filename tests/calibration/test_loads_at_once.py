@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.db import connection, connections, transaction
 
-from calibration import ingest
+from calibration import ingest, rollups
 from calibration.models import Prediction, PredictionRollup
 from labeling.errors import Conflict
 from labeling.formats.jsonl import Record
@@ -56,8 +56,9 @@ def conversations(text: str) -> Loaded:
     return ingest.conversations(records=[Record(1, data)])
 
 
-def prediction(value: str, conversation: str) -> Loaded:
-    data = {"conversation": conversation, "classifier": "judge", "version": "v1", "signal": "sentiment", "value": value}
+def prediction(value: str, conversation: str, version: str = "v1") -> Loaded:
+    named = {"classifier": "judge", "version": version, "signal": "sentiment"}
+    data = {"conversation": conversation, "value": value, **named}
     return ingest.predictions(records=[Record(1, data)])
 
 
@@ -77,3 +78,52 @@ def test_an_answer_that_two_loads_replace_leaves_the_counts_once() -> None:
     assert Prediction.objects.get(conversation__external_id=home).value == "positive"
     counted = dict(PredictionRollup.objects.values_list("value", "count"))
     assert counted == {"negative": 1, "positive": 1}
+
+
+def moved(channel: str) -> Loaded:
+    data: dict[str, Any] = {"id": "c-1", "channel": channel, "turns": [{"role": "customer", "text": "Hello"}]}
+    return ingest.conversations(records=[Record(1, data)])
+
+
+def counted() -> dict[tuple[str, str], int]:
+    rows = PredictionRollup.objects.values_list("channel", "value", "count")
+    return {(channel, value): count for channel, value, count in rows}
+
+
+@pytest.mark.parametrize("first", ["prediction", "move"])
+def test_a_conversation_that_moves_while_it_is_scored_is_counted_where_it_is(first: str) -> None:
+    make_signal()
+    moved("chat")
+    prediction("negative", "c-1")
+    verbs: list[Callable[[], Loaded]] = [lambda: prediction("positive", "c-1"), lambda: moved("voice")]
+    (came,) = during(*(verbs if first == "prediction" else reversed(verbs)))
+    assert isinstance(came, Loaded) and came.updated == 1
+    assert counted() == {("voice", "positive"): 1}
+
+
+def test_a_first_score_of_a_conversation_that_moves_is_counted_where_it_is() -> None:
+    make_signal()
+    moved("chat")
+    (came,) = during(lambda: prediction("positive", "c-1"), lambda: moved("voice"))
+    assert isinstance(came, Loaded) and came.updated == 1
+    assert counted() == {("voice", "positive"): 1}
+
+
+def test_two_moves_of_a_conversation_count_it_once() -> None:
+    make_signal()
+    moved("chat")
+    prediction("negative", "c-1")
+    (came,) = during(lambda: moved("voice"), lambda: moved("email"))
+    assert isinstance(came, Loaded) and came.updated == 1
+    assert counted() == {("email", "negative"): 1}
+
+
+def test_two_loads_score_a_conversation_without_waiting_for_each_other() -> None:
+    make_signal()
+    moved("chat")
+    for version in ("v1", "v2"):
+        prediction("negative", "c-1", version)
+    (came,) = during(
+        lambda: rollups.held(Conversation.objects.all(), "id"), lambda: prediction("positive", "c-1", "v2")
+    )
+    assert isinstance(came, Loaded) and came.updated == 1
