@@ -195,6 +195,8 @@ def _agreement_finding(
     for pair in pairs:
         hits[pair.week] += pair.agreement
     evidence = _evidence(watched, bar)
+    # The weeks are those of all slices; a watch that began anew has nothing to say of those before its first label.
+    evidence["series"] = [point for point in evidence["series"] if point["at"] >= min(weekly)]
     for point in evidence["series"]:
         point |= {"labels": weekly[point["at"]]}
         point |= {"agreement": hits[point["at"]] / weekly[point["at"]]} if weekly[point["at"]] else {}

@@ -80,13 +80,16 @@ def first_at(log_e: Floats, level: float) -> int | None:
 
 
 def change_point(increments: Floats, log_e: Floats, alarm_at: float) -> int | None:
-    """The block from which on the bets gained most, up to the height of the evidence; None without an alarm."""
+    """The block from which on the bets gained most, up to the height of the evidence; None without an alarm.
+
+    Of blocks from which on they gained alike the last: those before it, without labels, tell nothing of a change.
+    """
     alarm = first_at(log_e, alarm_at)
     if alarm is None:
         return None
     peak = alarm + int(np.argmax(log_e[alarm:]))
     from_here = np.cumsum(increments[peak::-1], axis=0)[::-1]
-    return int(np.argmax(special.logsumexp(from_here, axis=1)))
+    return peak - int(np.argmax(special.logsumexp(from_here, axis=1)[::-1]))
 
 
 def checked_share(value: float) -> float:

@@ -101,8 +101,12 @@ def test_a_dismissed_flag_is_raised_again_by_new_evidence_only() -> None:
     bad = [row for week in range(8) for row in rows_of(DRIFTED, NOW + timedelta(weeks=week), 30, 0.3, _rng())]
     make_weeks(version, bad, make_user("ben"))
     again = monitoring.evaluate(now=NOW + timedelta(weeks=9))
-    assert [flag.kind for flag in again.raised if flag.kind == "agreement"] == ["agreement"]
+    (newest,) = [flag for flag in again.raised if flag.kind == "agreement"]
     assert len(raised(kind="agreement")) == 2
+    # Nothing that was judged is in it: it began with the new labels, not with the first week of other slices.
+    began = newest.evidence["series"][0]
+    assert newest.since is not None and newest.since.isoformat() >= began["at"] and began["labels"]
+    assert began["at"] >= (NOW.date() - timedelta(days=6)).isoformat()
 
 
 def test_evidence_that_grew_is_kept_with_the_flag() -> None:

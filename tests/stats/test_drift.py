@@ -142,6 +142,15 @@ def test_a_fall_is_found_and_dated() -> None:
     assert "5 % of unchanged streams in 52 weeks" in found.guarantee
 
 
+def test_weeks_without_labels_date_no_fall() -> None:
+    empty = [Block.of(f"w{n:02}", 0, 0) for n in range(10)]
+    fallen = [Block.of(f"w{n}", 40, 20) for n in range(10, 14)]
+    assert agreement_monitor(empty + fallen, calibrated=CALIBRATED).since == "w10"
+    gap = [Block.of(f"w{n}", 40, 38) for n in range(10)] + [Block.of(f"w{n}", 0, 0) for n in range(10, 15)]
+    later = [Block.of(f"w{n}", 40, 20) for n in range(15, 20)]
+    assert agreement_monitor(gap + later, calibrated=CALIBRATED).since == "w15"
+
+
 def test_a_quiet_year_stays_quiet_and_pools_all_weeks() -> None:
     found = agreement_monitor(weeks([0.85] * 52), calibrated=CALIBRATED)
     assert (found.alarmed, found.alarmed_at, found.since) == (False, None, None)
