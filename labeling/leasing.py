@@ -26,6 +26,8 @@ MOST_HELD = 2
 COUNTED_OPEN = 1000
 """Open slots are counted up to here, so that telling what is left costs the same in every queue."""
 ROUNDS = 8
+LOOKS = 5
+"""How often it is looked anew where somebody stands, at most, when that has changed before a lease came of it."""
 
 
 # The statements of the hot path are written out: both databases understand them, and building them anew from Python
@@ -180,22 +182,34 @@ class Lease:
 
 
 def lease_at(standing: Place, *, now: datetime) -> Lease | None:
-    """`lease` for somebody whose place is known already."""
+    """`lease` for somebody whose place is known already. Where another request of theirs has changed it since, a page that
+    gives its items back as it is left, say, it is looked again: nothing is said to be left, or over, by what is past."""
+    for _ in range(LOOKS):
+        try:
+            return _lease(standing, now=now)
+        except _Moved:
+            standing = place(annotator=standing.annotator, queue=standing.queue_id, holding=standing.holding)
+    return None
+
+
+class _Moved(Exception):
+    """Since it was looked where they stand, the person has come to hold something else."""
+
+
+def _lease(standing: Place, *, now: datetime) -> Lease | None:
+    """What they hold and their client does not know of yet, else one more; raises _Moved where their place is another."""
     annotator = standing.annotator
     if standing.state != Queue.State.OPEN or standing.practice_due:
         return None
     until = now + timedelta(seconds=standing.lease_seconds)
     if standing.held_elsewhere is not None:
         theirs = Slot.objects.filter(id=standing.held_elsewhere, annotator=annotator, state=Slot.State.LEASED)
-        if theirs.update(leased_until=until):
-            return Lease(standing.held_elsewhere, until)
+        if not theirs.update(leased_until=until):
+            raise _Moved
+        return Lease(standing.held_elsewhere, until)
     if standing.held >= MOST_HELD:
         return None
-    try:
-        slot_id = _take(standing, now=now, until=until)
-    except _HandsFull:
-        # Another request of the same person was faster; what it took is given to both, so that neither looks like the end.
-        return lease_at(place(annotator=annotator, queue=standing.queue_id, holding=standing.holding), now=now)
+    slot_id = _take(standing, now=now, until=until)
     return None if slot_id is None else Lease(slot_id, until)
 
 
@@ -220,10 +234,6 @@ def _take(standing: Place, *, now: datetime, until: datetime) -> int | None:
         return checks.take_again(annotator=standing.annotator, queue_id=standing.queue_id, until=until)
 
 
-class _HandsFull(Exception):
-    """Since it was looked where they stand, the person has come to hold all that one may hold."""
-
-
 @contextmanager
 def one_at_a_time(annotator: User, queue_id: int) -> Iterator[None]:
     """A transaction in which nobody else takes a slot for this person, since the row of their membership is locked: two
@@ -239,10 +249,11 @@ def one_at_a_time(annotator: User, queue_id: int) -> Iterator[None]:
 
 @contextmanager
 def _room_for_one(standing: Place) -> Iterator[None]:
-    """`one_at_a_time` for a person who may take a slot more; raises _HandsFull where they may not."""
+    """`one_at_a_time` for a person who may take a slot more; raises _Moved where they may not: another request of theirs was
+    faster, and what it took is given to both, so that neither looks like the end."""
     with one_at_a_time(standing.annotator, standing.queue_id):
         if _holds_enough(standing).exists():
-            raise _HandsFull
+            raise _Moved
         yield
 
 
@@ -294,7 +305,7 @@ def _claim(slot_id: int, standing: Place, *, now: datetime, until: datetime) -> 
         with one_at_a_time(annotator, queue_id), connection.cursor() as cursor:
             cursor.execute(CLAIM, [annotator.id, end, slot_id, moment, queue_id, annotator.id])
             if not cursor.rowcount and _holds_enough(standing).exists():
-                raise _HandsFull
+                raise _Moved
             return bool(cursor.rowcount)
     except IntegrityError:
         return False

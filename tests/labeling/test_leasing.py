@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -77,6 +78,49 @@ def test_an_expired_lease_is_free_for_others_without_any_job() -> None:
     slot = lease(ann, queue)
     assert leasing.lease(annotator=ben, queue=queue, now=NOW) is None
     assert lease(ben, queue, now=LATER).id == slot.id
+
+
+@pytest.mark.parametrize("meanwhile", ["released", "answered"])
+@pytest.mark.parametrize("shares", [{}, {"repeat_share": 0.3, "repeat_after_items": 0, "repeat_after_minutes": 0}])
+def test_what_was_held_when_it_was_looked_and_is_not_any_more_is_no_end(
+    meanwhile: str, shares: dict[str, float]
+) -> None:
+    """A page that is left gives its next item back while the page that follows asks for one; or another tab answers it."""
+    ann = make_user()
+    queue = make_queue(items=9, members=[ann], **shares)
+    for turn in range(4):
+        on_screen = lease(ann, queue)
+        ahead = lease(ann, queue, holding=[on_screen.id])
+        standing = leasing.place(annotator=ann, queue=queue, holding=[on_screen.id])
+        assert (standing.held, standing.held_elsewhere) == (2, ahead.id)
+        if meanwhile == "released":
+            assert leasing.release(annotator=ann, slot_id=ahead.id, now=NOW)
+        else:
+            answer(ann, ahead, key=f"a{turn}")
+        taken = leasing.lease_at(standing, now=NOW)
+        assert taken is not None and taken.slot_id != on_screen.id
+        held = queue.slots.filter(annotator=ann, state="leased")
+        assert set(held.values_list("id", flat=True)) == {on_screen.id, taken.slot_id}
+        answer(ann, on_screen, key=f"b{turn}")
+
+
+def test_somebody_who_never_stands_still_is_looked_for_a_few_times_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    ann = make_user()
+    queue = make_queue(items=3, members=[ann])
+    looked, look = [], leasing.place
+
+    def place_and_lose(**asked: Any) -> leasing.Place:
+        """Whatever is seen in hand is given back at once, and something else taken."""
+        assert leasing.lease_at(look(annotator=ann, queue=queue), now=NOW) is not None
+        standing = look(**asked)
+        assert standing.held_elsewhere is not None
+        leasing.release(annotator=ann, slot_id=standing.held_elsewhere, now=NOW)
+        looked.append(standing)
+        return standing
+
+    monkeypatch.setattr(leasing, "place", place_and_lose)
+    assert leasing.lease_at(place_and_lose(annotator=ann, queue=queue), now=NOW) is None
+    assert len(looked) == 1 + leasing.LOOKS
 
 
 def test_renewing_keeps_it_and_fails_once_somebody_else_has_it() -> None:
