@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-METHOD = 1
+METHOD = 2
 """Another number means that the same ratings may become other gold; it is stored with every version."""
 
 CATEGORICAL = ("binary", "nominal", "ordinal")
@@ -100,15 +100,6 @@ def votes(ratings: Mapping[str, str], *, scale: str) -> dict[str, int]:
     else:
         counts = Counter(ratings.values())
     return dict(sorted(counts.items()))
-
-
-def inclusion(probabilities: list[float]) -> float:
-    """The chance that at least one of several independent draws picks the unit: 1 − ∏(1 − π). Not drawn at all: 1."""
-    if not probabilities:
-        return 1.0
-    if len(probabilities) == 1:
-        return probabilities[0]
-    return 1.0 - math.prod(1.0 - probability for probability in probabilities)
 
 
 def _plurality(ratings: Mapping[str, str]) -> Decision:

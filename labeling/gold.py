@@ -13,6 +13,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Exists, Max, OuterRef, Q, QuerySet
 
 from labeling import aggregation as rules
+from labeling import chances
 from labeling.dawid_skene import estimate_classes
 from labeling.errors import Conflict, NotFound, Refused
 from labeling.formats import gold as formats
@@ -42,16 +43,18 @@ Unit = tuple[int, int]
 
 @dataclass(slots=True)
 class _Gathered:
-    """What people said of one unit: annotator → value, when the last of it came, the ruling, the draws that picked it.
+    """What people said of one unit: annotator → value, when the last of it came, the ruling.
 
-    `loaded_at` is when the first of its labels came from a file, outside any queue.
+    `loaded_at` is when the first of its labels came from a file, outside any queue. `strata` are those in which draws that
+    brought labels picked it, by queue, and `chance` is the one of being here at all.
     """
 
     ratings: dict[str, str] = field(default_factory=dict)
     guidelines: Counter[int] = field(default_factory=Counter)
     labeled_at: datetime | None = None
     ruling: str | None = None
-    strata: dict[int, tuple[str, float]] = field(default_factory=dict)
+    strata: dict[int, str] = field(default_factory=dict)
+    chance: float = 1.0
     loaded_at: datetime | None = None
 
 
@@ -193,21 +196,33 @@ def _labels(signal: Signal, queues: Sequence[Queue]) -> QuerySet[Label]:
 
 
 def _note_draws(found: Mapping[Unit, _Gathered], signal: Signal, queues: Sequence[Queue]) -> None:
-    """Which draws picked each unit, with what chance.
+    """Which draws brought each unit here, and with what chance it is.
 
-    Without named queues, a unit whose label was loaded before a queue was drawn owes nothing to that draw: it is here
-    for certain, and has no draw.
+    A draw from which no label came brought nothing, and changes nothing. Without named queues, a unit whose label was
+    loaded before a queue was drawn owes nothing to that draw: it is here for certain, and has no draw.
     """
     items = Item.objects.filter(queue__in=queues) if queues else Item.objects.filter(queue__signals=signal)
-    columns = ("conversation_id", "turn", "queue_id", "stratum", "inclusion_probability", "queue__created_at")
-    for conversation, turn, queue, stratum, chance, drawn_at in (
-        items.order_by("queue_id").values_list(*columns).iterator(5000)
-    ):
+    columns = ("conversation_id", "turn", "queue_id", "stratum", "queue__created_at")
+    # Also those that their author gave anew in another queue: a draw has brought them none the less.
+    answered = Label.objects.filter(signal=signal, late=False).values("item")
+    given = set(items.filter(id__in=answered).values_list("queue_id", "conversation_id", "turn"))
+    labelled: dict[int, set[Unit]] = defaultdict(set)
+    for conversation, turn, queue, stratum, drawn_at in items.order_by("queue_id").values_list(*columns).iterator(5000):
         unit = found.get((conversation, turn))
         if unit is None:
             continue
         if queues or unit.loaded_at is None or unit.loaded_at >= drawn_at:
-            unit.strata[queue] = (stratum, chance)
+            unit.strata[queue] = stratum
+            if unit.loaded_at is not None or (queue, conversation, turn) in given:
+                labelled[queue].add((conversation, turn))
+    drawn = {}
+    for name, unit in found.items():
+        unit.strata = {queue: stratum for queue, stratum in unit.strata.items() if queue in labelled}
+        if unit.strata:
+            drawn[name] = unit
+    for name, chance in chances.of_labelled(drawn, labelled).items():
+        if name in drawn:
+            drawn[name].chance = chance
 
 
 def _estimates(rule: rules.Rule, gathered: Mapping[Unit, _Gathered]) -> dict[Unit, str]:
@@ -254,7 +269,6 @@ def _row(
     decision: rules.Decision,
     rule: rules.Rule,
 ) -> GoldRow:
-    drawn = list(found.strata.values())
     return GoldRow(
         version=version,
         position=position,
@@ -270,8 +284,8 @@ def _row(
         channel=conversation.channel,
         cohort=conversation.cohort,
         attributes=conversation.attributes,
-        stratum=drawn[0][0] if len(drawn) == 1 else "",
-        inclusion_probability=rules.inclusion([chance for _, chance in drawn]),
+        stratum=next(iter(found.strata.values())) if len(found.strata) == 1 else "",
+        inclusion_probability=found.chance,
         labeled_at=found.labeled_at,
         text_sha256=formats.text_sha256(conversation.turns, None if turn == WHOLE else turn),
         turns=conversation.turns,
