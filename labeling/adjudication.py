@@ -35,6 +35,11 @@ class Unit(NamedTuple):
     turn: int
     signal: int
 
+    @property
+    def key(self) -> str:
+        """The unit in an address; `unit_from_key` reads it."""
+        return ".".join(map(str, self))
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -51,12 +56,20 @@ class Scope:
         return labels if self.signal is None else labels.filter(signal=self.signal)
 
     @property
+    def kind(self) -> str:
+        """What its addresses begin with."""
+        return "signal" if self.queue is None else "queue"
+
+    @property
+    def slug(self) -> str:
+        one = self.queue or self.signal
+        assert one is not None
+        return one.slug
+
+    @property
     def address(self) -> str:
         """The page of the scope."""
-        if self.queue is not None:
-            return reverse("review-queue", args=[self.queue.slug])
-        assert self.signal is not None
-        return reverse("review-signal", args=[self.signal.slug])
+        return reverse(f"review-{self.kind}", args=[self.slug])
 
     @property
     def title(self) -> str:
@@ -79,7 +92,7 @@ class Disagreement:
 
     @property
     def key(self) -> str:
-        return ".".join(map(str, self.unit))
+        return self.unit.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +107,10 @@ class Case:
     labels: Sequence[Label]
     ruling: Ruling | None
     earlier: Sequence[Ruling] = field(default_factory=tuple)
+
+    @property
+    def unit(self) -> Unit:
+        return Unit(self.conversation.id, self.turn, self.signal.id)
 
 
 def disagreements(scope: Scope, *, ruled: bool = False) -> list[Disagreement]:
@@ -190,8 +207,8 @@ def spread(votes: Mapping[str, int], *, numeric: bool = False) -> float:
 
 
 def _pending(scope: Scope) -> dict[tuple[int, ...], int]:
-    """Labels still to come, by conversation and turn: slots that are free or in somebody's hands."""
-    if scope.queue is None:
+    """Labels still to come, by conversation and turn: slots that are free or in somebody's hands. A closed queue has none."""
+    if scope.queue is None or scope.queue.state == Queue.State.CLOSED:
         return {}
     waiting = Slot.objects.filter(queue=scope.queue, item__isnull=False, state__in=[Slot.State.FREE, Slot.State.LEASED])
     rows = waiting.order_by().values_list("item__conversation_id", "item__turn").annotate(count=Count("id"))
@@ -270,7 +287,7 @@ def labels_of(scope: Scope, units: Sequence[Unit]) -> dict[Unit, list[Label]]:
 
 
 def unit_from_key(key: str) -> Unit | None:
-    """The unit that `Disagreement.key` named; None for anything else."""
+    """The unit that `Unit.key` named; None for anything else."""
     parts = key.split(".")
     if len(parts) != 3 or not all(part.lstrip("-").isdigit() for part in parts):
         return None
@@ -326,22 +343,32 @@ def rule(
         raise Conflict("ruled_already", "somebody else has decided this at the same moment: look again") from error
 
 
-@transaction.atomic
-def one_more_label(*, item: Item) -> Slot:
-    """Ask a further member of the queue instead of deciding: the item gets one more slot.
+def queue_closed(queue: Queue) -> Conflict:
+    """Of whatever asks people for labels; who reviews may read it, and cannot open a queue themselves."""
+    return Conflict("queue_closed", f"{queue.slug} is closed: an engineer can open it")
 
-    Raises Conflict where a label is still to come, the queue is closed, or every member has had the item.
-    """
-    queue = Queue.objects.select_for_update().get(id=item.queue_id)
+
+def in_the_way(*, queue: Queue, item: Item) -> Conflict | None:
+    """Why nobody can be asked for one more label of an item of `queue` now; None where somebody can."""
     if queue.state == Queue.State.CLOSED:
-        raise Conflict("queue_closed", f"{queue.slug} is closed: open it to ask for more labels")
+        return queue_closed(queue)
     slots = Slot.objects.filter(item=item)
     if slots.filter(state__in=[Slot.State.FREE, Slot.State.LEASED]).exists():
-        raise Conflict("label_to_come", "a label is still to come for this item")
+        return Conflict("label_to_come", "a label is still to come for this item")
     had = slots.filter(annotator__isnull=False).values("annotator_id")
     if not queue.memberships.filter(user__is_active=True).exclude(user_id__in=had).exists():
-        raise Conflict("nobody_left", f"every member of {queue.slug} has had this item: add somebody to the queue")
-    highest = slots.aggregate(highest=Max("number"))["highest"]
+        return Conflict("nobody_left", f"every member of {queue.slug} has had this item: add somebody to the queue")
+    return None
+
+
+@transaction.atomic
+def one_more_label(*, item: Item) -> Slot:
+    """Ask a further member of the queue instead of deciding: the item gets one more slot. Raises what is `in_the_way`."""
+    queue = Queue.objects.select_for_update().get(id=item.queue_id)
+    refused = in_the_way(queue=queue, item=item)
+    if refused is not None:
+        raise refused
+    highest = Slot.objects.filter(item=item).aggregate(highest=Max("number"))["highest"]
     number = 0 if highest is None else highest + 1
     return Slot.objects.create(item=item, queue=queue, number=number, position=item.position)
 

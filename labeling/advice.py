@@ -18,6 +18,8 @@ MOST_LABELS = 4
 OFTEN, PAIRS = 0.25, 10
 """Two answers are mixed up for a reason when that share of at least so many pairs of people differ: then a further vote is
 another toss of the same coin, and the guideline is what to mend."""
+TO_COME, ALL_HAD_IT = "A label is still to come.", "Every member has had it."
+CLOSED = "The queue is closed: an engineer can open it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +36,25 @@ def of(scope: Scope, found: Sequence[Disagreement]) -> dict[Unit, Advice]:
         return {}
     items, left = _people_left(scope.queue)
     mixed = _often_mixed(scope)
-    return {one.unit: _advise(one, left.get(items.get(one.unit[:2], 0), 0), mixed) for one in found}
+    closed = scope.queue.state == Queue.State.CLOSED
+    return {one.unit: _advise(one, left.get(items.get(one.unit[:2], 0), 0), mixed, closed) for one in found}
 
 
-def _advise(one: Disagreement, left: int, mixed: set[tuple[int, str, str]]) -> Advice:
+def _advise(one: Disagreement, left: int, mixed: set[tuple[int, str, str]], closed: bool) -> Advice:
     first, second = sorted(one.votes.items(), key=lambda vote: (-vote[1], vote[0]))[:2]
     pair = (one.unit.signal, *sorted((first[0], second[0])))
     if one.pending:
-        return Advice(False, "A label is still to come.")
+        return Advice(False, TO_COME)
     if first[1] != second[1]:
         return Advice(False, "Most people are of one mind already.")
     if sum(one.votes.values()) >= MOST_LABELS:
         return Advice(False, f"{sum(one.votes.values())} people have not settled it.")
     if not left:
-        return Advice(False, "Every member has had it.")
+        return Advice(False, ALL_HAD_IT)
     if pair in mixed:
         return Advice(False, "These two are often mixed up here: the guideline decides, not another vote.")
+    if closed:
+        return Advice(False, CLOSED)
     return Advice(True, "A tie that one more person may settle.")
 
 
@@ -77,6 +82,13 @@ def _often_mixed(scope: Scope) -> set[tuple[int, str, str]]:
     }
 
 
+def in_the_way(*, queue: Queue, item: Item) -> str:
+    """Why one more label of the item cannot be asked for, as a reviewer reads it; empty where it can."""
+    words = {"queue_closed": CLOSED, "label_to_come": TO_COME, "nobody_left": ALL_HAD_IT}
+    refused = adjudication.in_the_way(queue=queue, item=item)
+    return "" if refused is None else words[refused.code]
+
+
 def wanting(advice: Mapping[Unit, Advice]) -> list[Unit]:
     """The units that should get one more label rather than a ruling."""
     return [unit for unit, one in advice.items() if one.label]
@@ -84,7 +96,12 @@ def wanting(advice: Mapping[Unit, Advice]) -> list[Unit]:
 
 @transaction.atomic
 def ask_further(*, queue: Queue, units: Sequence[Unit]) -> int:
-    """One more label for each of the units' items; what has changed meanwhile is left out. Returns how many were asked for."""
+    """One more label for each of the units' items; what has changed meanwhile is left out. Returns how many were asked for.
+
+    Raises Conflict for a closed queue: there nobody can be asked.
+    """
+    if Queue.objects.select_for_update().get(id=queue.id).state == Queue.State.CLOSED:
+        raise adjudication.queue_closed(queue)
     asked = 0
     for conversation, turn in {unit[:2]: None for unit in units}:
         item = Item.objects.filter(queue=queue, conversation=conversation, turn=turn).first()

@@ -12,8 +12,8 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import Max, OuterRef, QuerySet, Subquery
 
-from labeling.adjudication import RULED
-from labeling.errors import Conflict, Forbidden, Refused
+from labeling.adjudication import RULED, queue_closed
+from labeling.errors import Forbidden, Refused
 from labeling.models import Guideline, Label, Queue, Signal, Slot, Submission, User
 
 BATCH = 500
@@ -67,7 +67,7 @@ def requeue(*, queue: Queue, signal: Signal, by: User, now: datetime, only_split
         raise Forbidden("not_a_reviewer", "asking again is for reviewers and above")
     queue = Queue.objects.select_for_update().get(id=queue.id)
     if queue.state == Queue.State.CLOSED:
-        raise Conflict("queue_closed", f"{queue.slug} is closed: open it to ask again")
+        raise queue_closed(queue)
     rows = list(_old(queue, signal).values_list("submission_id", "item_id").distinct())
     split = _split(queue, signal) if only_split else set()
     acts = sorted({act for act, item in rows if act is not None and (not only_split or item in split)})

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
@@ -15,11 +17,30 @@ from django.views.decorators.http import require_POST, require_safe
 from labeling import access, adjudication, advice, aside, guidelines, privacy, requeueing
 from labeling.access import person, role_required
 from labeling.adjudication import Case, Disagreement, Scope, Unit
+from labeling.advice import Advice
 from labeling.errors import Refused
-from labeling.models import WHOLE, Ruling, Signal, Submission, User
+from labeling.models import WHOLE, Item, Queue, Ruling, Signal, Submission, User
 from labeling.personal import Mask
 
 ASIDE_SHOWN = 50
+Act = Callable[[HttpRequest, Scope], HttpResponse]
+
+
+def act(do: Act) -> Callable[..., HttpResponse]:
+    """Something that a reviewer does on a review page. What is refused stands on that page, beside the item and what was
+    typed: one who decides a hundred items is not led away from them."""
+
+    @login_required
+    @require_POST
+    @wraps(do)
+    def done(request: HttpRequest, kind: str, slug: str) -> HttpResponse:
+        scope = _scope(request, kind, slug)
+        try:
+            return do(request, scope)
+        except Refused as refused:
+            return _page(request, _scope(request, kind, slug), refused=refused)
+
+    return done
 
 
 @role_required("reviewer")
@@ -45,12 +66,16 @@ def _scope(request: HttpRequest, kind: str, slug: str) -> Scope:
     return access.review_scope(person(request), kind, slug)
 
 
-def _page(request: HttpRequest, scope: Scope) -> HttpResponse:
+def _page(request: HttpRequest, scope: Scope, *, refused: Refused | None = None) -> HttpResponse:
     waiting = adjudication.disagreements(scope)
-    asked = request.GET.get("unit")
-    unit = adjudication.unit_from_key(asked) if asked else waiting[0].unit if waiting else None
-    if asked and unit is None:
+    asked = request.POST.get("unit") if refused else request.GET.get("unit")
+    status = refused.status if refused else 200
+    unit = adjudication.unit_from_key(asked or "")
+    shown = adjudication.case(scope, unit) if unit else None
+    if asked and shown is None and refused is None:
         raise Http404("There is no such unit.")
+    if shown is None and waiting:
+        shown = adjudication.case(scope, waiting[0].unit)
     advised = advice.of(scope, waiting)
     context: dict[str, Any] = {
         "scope": scope,
@@ -60,18 +85,48 @@ def _page(request: HttpRequest, scope: Scope) -> HttpResponse:
         "ties": len(advice.wanting(advised)),
         "outdated": requeueing.outdated(scope.queue) if scope.queue else [],
         "aside": aside.acts(scope.queue).count() if scope.queue else 0,
+        "closed": scope.queue is not None and scope.queue.state == Queue.State.CLOSED,
+        "keeps_queues": person(request).may("engineer"),
+        "refused": refused,
     }
-    if unit is None:
-        context["ruled"] = len(adjudication.disagreements(scope, ruled=True))
-        return render(request, "labeling/review_done.html", context)
-    shown = adjudication.case(scope, unit)
     if shown is None:
-        raise Http404("There is no such unit.")
-    context |= _case(shown, scope, person(request)) | _neighbours(waiting, unit) | {"advice": advised.get(unit)}
-    return render(request, "labeling/review.html", context)
+        context["ruled"] = len(adjudication.disagreements(scope, ruled=True))
+        return render(request, "labeling/review_done.html", context, status=status)
+    unit = shown.unit
+    typed = request.POST if refused else QueryDict()
+    context |= _case(shown, scope) | _filled(shown, person(request), typed) | _neighbours(waiting, unit)
+    if shown.item is not None and shown.ruling is None:
+        context |= _asking(shown.item, advised.get(unit))
+    return render(request, "labeling/review.html", context, status=status)
 
 
-def _case(shown: Case, scope: Scope, reviewer: User) -> dict[str, Any]:
+def _asking(item: Item, advised: Advice | None) -> dict[str, Any]:
+    """Whether one more person can be asked for the item, and what speaks for or against it."""
+    hindrance = advice.in_the_way(queue=item.queue, item=item)
+    told = dict.fromkeys([advised.why if advised else "", hindrance])
+    return {
+        "advised": advised,
+        "can_ask": not hindrance,
+        "hints": [hint for hint in told if hint not in ("", advice.CLOSED)],
+        "queue_closed": item.queue if hindrance == advice.CLOSED else None,
+    }
+
+
+def _filled(shown: Case, reviewer: User, typed: QueryDict) -> dict[str, Any]:
+    """What stands in the forms: what was typed and refused, else the ruling that holds."""
+    mended = {"text": typed.get("text"), "why": typed.get("note")} if "text" in typed else None
+    if "reason" in typed:
+        filled = {"chosen": typed.getlist("value"), "reason": typed["reason"], "note": typed.get("note")}
+    elif shown.ruling is not None:
+        ruling = shown.ruling
+        filled = {"chosen": _members(shown, ruling.value), "reason": ruling.reason, "note": ruling.note}
+    else:
+        last = Ruling.objects.filter(reviewer=reviewer).order_by("-id").values_list("reason", flat=True).first()
+        filled = {"chosen": [], "reason": last or Ruling.Reason.SLIP, "note": ""}
+    return filled | {"mended": mended}
+
+
+def _case(shown: Case, scope: Scope) -> dict[str, Any]:
     """The unit for the page. Before the decision names are letters, where the queue says so, in the HTML too."""
     hidden = scope.hides_names and shown.ruling is None
     mask = privacy.in_force()
@@ -87,20 +142,17 @@ def _case(shown: Case, scope: Scope, reviewer: User) -> dict[str, Any]:
         {"value": c.value, "label": c.label, "key": c.key or str(c.position + 1)[-1:], "count": counts.get(c.value, 0)}
         for c in categories
     ]
-    last = Ruling.objects.filter(reviewer=reviewer).order_by("-id").values_list("reason", flat=True).first()
     return {
         "case": shown,
         "conversation": conversation,
         "masked": bool(mask.kinds),
-        "unit": f"{shown.conversation.id}.{shown.turn}.{shown.signal.id}",
+        "unit": shown.unit.key,
         "turn": None if shown.turn == WHOLE else shown.turn,
         "votes": _votes(shown, labels, hidden=hidden, mask=mask),
         "choices": choices,
         "sentence": _sentence(shown, labels, counts),
         "decided": answer_text(shown, shown.ruling.value, labels) if shown.ruling else None,
-        "chosen": _members(shown, shown.ruling.value) if shown.ruling else [],
         "reasons": Ruling.Reason.choices,
-        "reason": shown.ruling.reason if shown.ruling else last or Ruling.Reason.SLIP,
         "guideline": shown.signal.guidelines.first(),
     }
 
@@ -143,8 +195,7 @@ def answer_text(shown: Case, value: str, labels: dict[str, str]) -> str:
 
 def _neighbours(waiting: list[Disagreement], unit: Unit) -> dict[str, Any]:
     keys = [one.key for one in waiting]
-    key = ".".join(map(str, unit))
-    place = keys.index(key) if key in keys else None
+    place = keys.index(unit.key) if unit.key in keys else None
     after = (place + 1) if place is not None else 0
     return {
         "place": None if place is None else place + 1,
@@ -153,20 +204,24 @@ def _neighbours(waiting: list[Disagreement], unit: Unit) -> dict[str, Any]:
     }
 
 
-def _posted(request: HttpRequest, kind: str, slug: str) -> tuple[Scope, Unit, Case]:
-    scope = _scope(request, kind, slug)
+def _posted(request: HttpRequest, scope: Scope) -> Case:
     unit = adjudication.unit_from_key(request.POST.get("unit", ""))
     shown = adjudication.case(scope, unit) if unit else None
-    if unit is None or shown is None:
+    if shown is None:
         raise Http404("There is no such unit.")
-    return scope, unit, shown
+    return shown
 
 
-@login_required
-@require_POST
-def decide(request: HttpRequest, kind: str, slug: str) -> HttpResponse:
+def _following(request: HttpRequest, scope: Scope) -> HttpResponse:
+    """On to the item after the one that was acted on."""
+    following = request.POST.get("next", "")
+    return redirect(scope.address + (f"?unit={following}" if adjudication.unit_from_key(following) else ""))
+
+
+@act
+def decide(request: HttpRequest, scope: Scope) -> HttpResponse:
     """Rule on a unit and go on to the next one."""
-    scope, _, shown = _posted(request, kind, slug)
+    shown = _posted(request, scope)
     ruling = adjudication.rule(
         reviewer=person(request),
         signal=shown.signal,
@@ -181,8 +236,7 @@ def decide(request: HttpRequest, kind: str, slug: str) -> HttpResponse:
     labels = {category.value: category.label for category in shown.signal.categories.all()}
     messages.success(request, f"{shown.conversation.external_id}: {answer_text(shown, ruling.value, labels)}", "ruled")
     request.session["ruled"] = request.POST["unit"]
-    following = request.POST.get("next", "")
-    return redirect(scope.address + (f"?unit={following}" if adjudication.unit_from_key(following) else ""))
+    return _following(request, scope)
 
 
 def _answer(request: HttpRequest, signal: Signal) -> Any:
@@ -197,17 +251,15 @@ def _answer(request: HttpRequest, signal: Signal) -> Any:
         raise Refused("bad_value", f"{text!r} is not a number", field="value") from None
 
 
-@login_required
-@require_POST
-def one_more(request: HttpRequest, kind: str, slug: str) -> HttpResponse:
+@act
+def one_more(request: HttpRequest, scope: Scope) -> HttpResponse:
     """Ask a further member instead of deciding."""
-    scope, _, shown = _posted(request, kind, slug)
+    shown = _posted(request, scope)
     if shown.item is None:
         raise Refused("not_in_a_queue", "these labels came from a file: nobody can be asked for another")
     adjudication.one_more_label(item=shown.item)
     messages.success(request, f"One more label is asked for {shown.conversation.external_id}.")
-    following = request.POST.get("next", "")
-    return redirect(scope.address + (f"?unit={following}" if adjudication.unit_from_key(following) else ""))
+    return _following(request, scope)
 
 
 @login_required
@@ -232,25 +284,22 @@ def set_aside(request: HttpRequest, slug: str) -> HttpResponse:
     return render(request, "labeling/review_aside.html", {"queue": queue, "page": page, "rows": rows} | counts)
 
 
-@login_required
-@require_POST
-def further(request: HttpRequest, slug: str) -> HttpResponse:
+@act
+def further(request: HttpRequest, scope: Scope) -> HttpResponse:
     """One more label for every tie that one more person may settle."""
-    queue = access.queue_to_review(person(request), slug)
-    scope = Scope(queue=queue)
+    assert scope.queue is not None
     ties = advice.wanting(advice.of(scope, adjudication.disagreements(scope)))
-    asked = advice.ask_further(queue=queue, units=ties)
+    asked = advice.ask_further(queue=scope.queue, units=ties)
     messages.success(request, f"{asked} item{'' if asked == 1 else 's'} got room for one more label.")
     return redirect(scope.address)
 
 
-@login_required
-@require_POST
-def requeue(request: HttpRequest, slug: str) -> HttpResponse:
+@act
+def requeue(request: HttpRequest, scope: Scope) -> HttpResponse:
     """Ask again what was labelled under an older guideline."""
-    queue = access.queue_to_review(person(request), slug)
+    assert scope.queue is not None
     asked = requeueing.requeue(
-        queue=queue,
+        queue=scope.queue,
         signal=access.signal(request.POST.get("signal", "")),
         by=person(request),
         now=timezone.now(),
@@ -259,14 +308,13 @@ def requeue(request: HttpRequest, slug: str) -> HttpResponse:
     messages.success(
         request, f"{asked} answer{'' if asked == 1 else 's'} are asked for again, under the new guideline."
     )
-    return redirect(Scope(queue=queue).address)
+    return redirect(scope.address)
 
 
-@login_required
-@require_POST
-def mend(request: HttpRequest, kind: str, slug: str) -> HttpResponse:
+@act
+def mend(request: HttpRequest, scope: Scope) -> HttpResponse:
     """A new version of the guideline, written beside the item that called for it."""
-    scope, _, shown = _posted(request, kind, slug)
+    shown = _posted(request, scope)
     made = guidelines.publish(
         signal=shown.signal,
         text=request.POST.get("text", ""),

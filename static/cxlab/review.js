@@ -40,7 +40,7 @@
   const commands = {
     r: nextReason,
     n: () => document.getElementById("note").focus(),
-    o: () => follow("#more button"),
+    o: () => follow("#more"),
     h: toggleGuideline,
     u: () => follow("#back"),
     ArrowRight: () => follow("a[rel=next]"),
@@ -69,6 +69,11 @@
         event.preventDefault();
         event.target.blur();
         next();
+      }
+      // The browser would press the first of the buttons: what is typed decides nothing.
+      if (event.key === "Enter" && event.target.id === "note" && !decision.querySelector(".actions [type=submit]")) {
+        event.preventDefault();
+        event.target.blur();
       }
       return;
     }

@@ -130,12 +130,45 @@ def test_the_guideline_is_mended_and_its_items_asked_again_by_keyboard_alone(des
 
 
 def test_one_more_label_instead_of_a_ruling(desk: Page, queue: Queue) -> None:
+    desk.keyboard.press("o")  # ann and ben have had it: nobody is left, and nothing is offered
+    assert desk.locator("#more").count() == 0 and "Every member has had it." in desk.inner_text("main")
     queue.memberships.create(user=make_user("cleo"), lane=0)
+    desk.reload()
+    wait_for(desk, "disagreement 1 of 3 open")
     desk.keyboard.press("o")
     wait_for(desk, "One more label is asked for c-0.")
     assert "c-1" in desk.inner_text(".crumbs")
     assert ruled() == []
     assert queue.slots.filter(state="free").count() == 1
+
+
+def test_a_queue_that_is_closed_meanwhile_refuses_beside_the_item_and_keeps_what_was_typed(
+    desk: Page, queue: Queue
+) -> None:
+    queue.memberships.create(user=make_user("cleo"), lane=0)
+    desk.keyboard.press("ArrowRight")
+    wait_for(desk, "disagreement 2 of 3 open")
+    Queue.objects.update(state="closed")
+    desk.keyboard.press("n")
+    desk.keyboard.type("two readings")
+    desk.keyboard.press("Escape")
+    desk.keyboard.press("o")
+    wait_for(desk, "pilot is closed: an engineer can open it")
+    assert "c-1" in desk.inner_text(".crumbs") and desk.locator("#more").count() == 0
+    assert desk.locator("#note").input_value() == "two readings"
+    desk.keyboard.press("1")
+    wait_for(desk, "disagreement 2 of 2 open")
+    assert list(Ruling.objects.values_list("conversation__external_id", "note")) == [("c-1", "two readings")]
+
+
+def test_enter_in_the_note_decides_nothing(desk: Page) -> None:
+    desk.keyboard.press("n")
+    desk.keyboard.type("two readings")
+    desk.keyboard.press("Enter")
+    assert not desk.locator("#note").evaluate("note => note === document.activeElement")
+    desk.keyboard.press("2")
+    wait_for(desk, "disagreement 1 of 2 open")
+    assert list(Ruling.objects.values_list("value", "note")) == [("neutral", "two readings")]
 
 
 @pytest.mark.parametrize("scale", ["multilabel", "interval"])

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from labeling.models import WHOLE, Item, Queue, Ruling, Signal, Slot, User
+from labeling import adjudication, guidelines
+from labeling.models import WHOLE, Item, Label, Queue, Ruling, Signal, Slot, User
 from tests.make import make_conversation, make_label, make_queue, make_signal, make_user
 
 pytestmark = pytest.mark.django_db
@@ -18,12 +19,14 @@ def queue() -> Queue:
     """Two items, two people: they differ on the first, with a comment, and agree on the second."""
     ann, ben = make_user("ann"), make_user("ben")
     signal = make_signal()
+    guideline = signal.guidelines.get()
     conversations = [make_conversation("c-1"), make_conversation("c-2")]
     made = make_queue("pilot", signals=[signal], conversations=conversations, overlap=2, members=[ann, ben])
     for item, values in zip(made.items.order_by("position"), (("negative", "positive"), ("neutral",) * 2), strict=True):
         for number, (person, value) in enumerate(zip((ann, ben), values, strict=True)):
             Slot.objects.filter(item=item, number=number).update(state="done", annotator=person)
-            make_label(item.conversation, signal, person, value, item=item, comment="ironic?" if number else "")
+            comment = "ironic?" if number else ""
+            make_label(item.conversation, signal, person, value, item=item, comment=comment, guideline=guideline)
     return made
 
 
@@ -92,6 +95,80 @@ def test_one_more_person_is_asked(client: Client, queue: Queue) -> None:
     assert refused.status_code == 409 and "every member" in refused.text
     queue.memberships.create(user=make_user("third"))
     assert client.post("/review/queue/pilot/more/", posted(item)).status_code == 302
+    assert item.slots.filter(state="free").count() == 1
+
+
+def closed(queue: Queue) -> None:
+    Queue.objects.filter(id=queue.id).update(state="closed")
+
+
+def test_a_closed_queue_offers_nothing_that_asks_for_labels(client: Client, queue: Queue) -> None:
+    queue.memberships.create(user=make_user("third"))
+    rita = make_user("rita", role="reviewer")
+    guidelines.publish(signal=Signal.objects.get(), text="Irony is negative.", by=rita)
+    client.force_login(rita)
+    asks = ("Ask one more person instead", "Ask one more label for it", "Ask again all of them", "Ask again the 1")
+    for shown in (client.get("/review/pilot/").text, client.get("/review/signal/sentiment/").text):
+        assert asks[0] in shown and ("closed" in shown) is False
+    assert all(words in client.get("/review/pilot/").text for words in asks)
+    closed(queue)
+    for address in ("/review/pilot/", "/review/signal/sentiment/"):
+        shown = client.get(address).text
+        assert "The queue is closed: an engineer can open it." in shown and "/queues/" not in shown
+        assert not any(words in shown for words in asks) and "one more label" not in shown
+    client.force_login(make_user("eve", role="engineer"))
+    assert 'The queue is closed: <a href="/queues/pilot/">open it</a>' in client.get("/review/pilot/").text
+
+
+def test_nobody_is_asked_while_a_label_is_still_to_come(client: Client, queue: Queue) -> None:
+    queue.memberships.create(user=make_user("third"))
+    item = queue.items.order_by("position")[0]
+    adjudication.one_more_label(item=item)
+    client.force_login(make_user(role="reviewer"))
+    shown = client.get("/review/pilot/").text
+    assert shown.count("A label is still to come.") == 1 and "Ask one more" not in shown
+    closed(queue)  # now none comes
+    shown = client.get("/review/pilot/").text
+    assert "still to come" not in shown and "The queue is closed" in shown
+    assert client.get("/api/v1/reviews/?queue=pilot").json()["results"][0]["pending"] == 0
+
+
+def test_what_is_refused_meanwhile_stands_beside_the_item_with_all_that_was_typed(client: Client, queue: Queue) -> None:
+    item = queue.items.order_by("position")[0]
+    rita = make_user("rita", role="reviewer")
+    guidelines.publish(signal=Signal.objects.get(), text="Irony is negative.", by=rita)
+    client.force_login(rita)
+    closed(queue)
+    typed = posted(item, reason="ambiguous", note="two readings")
+    for verb in ("more", "further", "requeue"):
+        refused = client.post(f"/review/queue/pilot/{verb}/", typed | {"signal": "sentiment"})
+        assert refused.status_code == 409 and refused.templates[0].name == "labeling/review.html"
+        assert "pilot is closed: an engineer can open it" in refused.text and ">c-1<" not in refused.text
+        assert 'value="two readings"' in refused.text and 'value="ambiguous" checked' in refused.text
+    refused = client.post("/review/queue/pilot/decide/", posted(item, value="odd", note="two readings"))
+    assert refused.status_code == 422 and "is not one of the categories" in refused.text
+    assert 'value="two readings"' in refused.text and not Ruling.objects.exists()
+    long = {"unit": unit_of(item), "text": "x" * 100_001, "note": "irony again"}
+    refused = client.post("/review/queue/pilot/mend/", long)
+    assert refused.status_code == 422 and long["text"] in refused.text and 'value="irony again"' in refused.text
+
+
+def test_what_is_refused_after_the_item_went_stands_on_the_page(client: Client, queue: Queue) -> None:
+    """Another reviewer has asked again everything: of the item no label is left."""
+    item = queue.items.order_by("position")[0]
+    Label.objects.update(superseded_at="2026-01-01T00:00Z")
+    client.force_login(make_user(role="reviewer"))
+    refused = client.post("/review/queue/pilot/requeue/", {"unit": unit_of(item), "signal": "sentiment"})
+    assert refused.status_code == 422 and refused.templates[0].name == "labeling/review_done.html"
+    assert "is older than its guideline" in refused.text
+
+
+def test_one_more_person_is_asked_also_where_all_labels_of_a_signal_are_looked_at(client: Client, queue: Queue) -> None:
+    queue.memberships.create(user=make_user("third"))
+    client.force_login(make_user(role="reviewer"))
+    assert 'formaction="/review/signal/sentiment/more/"' in client.get("/review/signal/sentiment/").text
+    item = queue.items.order_by("position")[0]
+    assert client.post("/review/signal/sentiment/more/", posted(item)).status_code == 302
     assert item.slots.filter(state="free").count() == 1
 
 
