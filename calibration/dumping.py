@@ -1,4 +1,4 @@
-"""What `load` takes, out again as it stands, in a fixed order that no database's collation bends."""
+"""What `load` takes, out again in a fixed order that no database's collation bends: as it stands, or masked."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from django.db.models.functions import Collate
 
 from calibration import conversations
 from calibration.models import Outcome, Prediction
-from labeling import blindness, bulk
+from labeling import blindness, bulk, privacy
 from labeling.errors import NotFound, Refused
 from labeling.formats import catalogue, contract
 from labeling.formats.shapes import Unit
 from labeling.models import Conversation, Label, Signal, User
+from labeling.personal import Mask
 
 TURN_FIELDS = ("role", "text", "at", "start", "end")
 PART = 200
@@ -36,11 +37,18 @@ def rows(*, kind: str, signal: str = "", source: str = "") -> Iterator[dict[str,
 
 
 def stream(
-    *, kind: str, format: str = "jsonl", signal: str = "", source: str = "", reader: User | None = None
+    *,
+    kind: str,
+    format: str = "jsonl",
+    signal: str = "",
+    source: str = "",
+    reader: User | None = None,
+    mask: Mask = privacy.NOTHING,
 ) -> Iterator[bytes]:
     """The rows of one kind as the bytes of a file in a format, in constant memory.
 
-    A `reader` gets no labels and predictions of questions that they may still be asked.
+    A `reader` gets no labels and predictions of questions that they may still be asked. Without a `mask` what went in
+    comes out, for the command of whoever has the machine.
     """
     known = catalogue.FORMATS.get(format)
     if known is None:
@@ -52,11 +60,12 @@ def stream(
     found = rows(kind=kind, signal=signal, source=source)
     if reader is not None and kind in ("labels", "predictions"):
         found = _unblinded(found, reader)
+    found = (privacy.shown_row(row, mask) for row in found)
     if format == "jsonl":
         return (line(row).encode("utf-8", "backslashreplace") for row in found)
     if kind == "outcomes":
         return contract.outcome_table(found)
-    return known.writes[kind](_units(found, kind), kind)
+    return known.writes[kind](_units(found, kind, mask), kind)
 
 
 def _unblinded(found: Iterator[dict[str, Any]], reader: User) -> Iterator[dict[str, Any]]:
@@ -73,7 +82,7 @@ def _unblinded(found: Iterator[dict[str, Any]], reader: User) -> Iterator[dict[s
         yield from (row for row in part if (row["conversation"], row["signal"]) not in closed)
 
 
-def _units(found: Iterator[dict[str, Any]], kind: str) -> Iterator[Unit]:
+def _units(found: Iterator[dict[str, Any]], kind: str, mask: Mask) -> Iterator[Unit]:
     """Conversations with what is said of them. Rows come in the order of their conversations, so that those of one
     lie together."""
     if kind == "conversations":
@@ -85,7 +94,7 @@ def _units(found: Iterator[dict[str, Any]], kind: str) -> Iterator[Unit]:
             one.external_id: one for one in Conversation.objects.filter(external_id__in=[name for name, _ in part])
         }
         for name, mine in part:
-            home = _plain(conversations.as_row(homes[name]))
+            home = _plain(privacy.shown_row(conversations.as_row(homes[name]), mask))
             yield Unit(home, labels=mine) if kind == "labels" else Unit(home, predictions=mine)
 
 

@@ -58,12 +58,20 @@ class Mask:
             last = end
         return "".join((*parts, text[last:])) if parts else text
 
+    def unmasked(self, sent: str, stored: str) -> str:
+        """What an editor sends back: what is stored, where it is what they were shown of it."""
+        return stored if sent == self.text(stored) else sent
+
     def data(self, value: Any) -> Any:
-        """Every text inside JSON, masked; names of fields stay."""
+        """Every text and whole number inside JSON, masked; names of fields stay."""
         if not self.kinds:
             return value
         if isinstance(value, str):
             return self.text(value)
+        if isinstance(value, int) and not isinstance(value, bool):  # a number that was sent as one
+            text = str(value)
+            masked = self.text(text)
+            return value if masked == text else masked
         if isinstance(value, Mapping):
             return {name: self.data(part) for name, part in value.items()}
         return [self.data(part) for part in value] if isinstance(value, list | tuple) else value

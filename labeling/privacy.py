@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import transaction
@@ -11,10 +11,14 @@ from django.db import transaction
 from labeling import personal
 from labeling.errors import Forbidden, Refused
 from labeling.models import Conversation, OriginalReading, Privacy, User
+from labeling.models.privacy import MOST_WHAT
 from labeling.personal import Mask
 
 NOTHING = Mask()
 TEXTS = ("attributes", "asr", "summary", "metadata")
+WRITTEN = (*TEXTS, "comment", "rationale", "name", "events", "status")
+"""Fields of rows in which people, models and traces say something; all others are keys, codes, numbers and times."""
+YES = ("1", "true", "yes")
 
 
 def setting() -> Privacy:
@@ -63,6 +67,30 @@ def shown(conversation: Conversation, mask: Mask) -> Conversation:
     return masked
 
 
+def shown_row(row: Mapping[str, Any], mask: Mask) -> dict[str, Any]:
+    """A row of the contract, or a span, as it may be seen: what somebody wrote is masked, its keys stay, as in `shown`."""
+    if not mask.kinds:
+        return dict(row)
+    masked = {name: mask.data(value) if name in WRITTEN else value for name, value in row.items()}
+    if "turns" in row:
+        masked["turns"] = [mask.turn(turn) for turn in row["turns"]]
+    return masked
+
+
+def wants_originals(query: Mapping[str, str]) -> bool:
+    """Whether a request says `originals=true`; without it everybody gets what is masked."""
+    return query.get("originals", "").lower() in YES
+
+
+def mask_of(*, originals: bool, reader: User | None, what: str, via: str) -> Mask:
+    """What is masked of `what` for this call: nothing where the originals are asked for, which is recorded first; raises
+    Forbidden for whoever may not have them."""
+    if not originals:
+        return in_force()
+    record_reading(reader=reader, what=what, via=via)
+    return NOTHING
+
+
 def may_read_originals(reader: User) -> bool:
     return reader.may(setting().originals_role)
 
@@ -84,4 +112,4 @@ def record_reading(*, reader: User | None, what: str, via: str) -> None:
     """
     if reader is not None and not may_read_originals(reader):
         raise Forbidden("masked", f"the original is for the role {setting().originals_role} and above")
-    OriginalReading.objects.create(reader=reader, what=what, via=via)
+    OriginalReading.objects.create(reader=reader, what=what[:MOST_WHAT], via=via)

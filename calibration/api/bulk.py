@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from django.db import transaction
 from django.http import HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
@@ -16,6 +17,7 @@ from rest_framework.views import APIView
 
 from calibration import dumping, importing
 from calibration.ingest import conversations, outcomes, predictions
+from labeling import privacy
 from labeling.api.datasets import AnyFormat
 from labeling.errors import Refused
 from labeling.formats import catalogue, jsonl
@@ -97,7 +99,8 @@ class Bulk(APIView):
 
 
 class Dump(APIView):
-    """What is stored, as a file in any format: `?format=`, `&signal=`, `&source=`."""
+    """What is stored, as a file in any format: `?format=`, `&signal=`, `&source=`. Masked like everything that leaves;
+    `&originals=true` takes what went in."""
 
     scope = "export"
     content_negotiation_class = AnyFormat
@@ -108,27 +111,50 @@ class Dump(APIView):
             OpenApiParameter("format", str, enum=list(catalogue.FORMATS)),
             OpenApiParameter("signal", str),
             OpenApiParameter("source", str),
+            OpenApiParameter(
+                "originals",
+                bool,
+                description="Nothing masked, for those who may, as a backup needs it; the reading is kept.",
+            ),
         ],
-        responses={200: OpenApiTypes.BINARY},
+        responses={
+            200: OpenApiResponse(
+                OpenApiTypes.BINARY,
+                "Masked where the workspace masks: `X-Masked` names the kinds, the file's name says so",
+            ),
+            403: OpenApiResponse(description="The originals are for a higher role"),
+        },
     )
     def get(self, request: Request, kind: str) -> HttpResponseBase:
-        return dumped(request._request, kind)
+        return dumped(request._request, kind, via="api")
 
 
-def dumped(request: HttpRequest, kind: str) -> HttpResponseBase:
-    """A dump as a download; page and API share it."""
+def dumped(request: HttpRequest, kind: str, *, via: str) -> HttpResponseBase:
+    """A dump as a download, masked unless its originals are asked for; page and API share it."""
     name = request.GET.get("format", "jsonl")
     reader: Any = request.user
-    chunks = dumping.stream(
-        kind=kind,
-        format=name,
-        signal=request.GET.get("signal", ""),
-        source=request.GET.get("source", ""),
-        reader=reader,
+    what = ", ".join(
+        [
+            f"take-out of {kind} as {name}",
+            *(f"{of} {request.GET[of]}" for of in ("signal", "source") if request.GET.get(of)),
+        ]
     )
+    with transaction.atomic():  # what is refused was not read
+        mask = privacy.mask_of(originals=privacy.wants_originals(request.GET), reader=reader, what=what, via=via)
+        chunks = dumping.stream(
+            kind=kind,
+            format=name,
+            signal=request.GET.get("signal", ""),
+            source=request.GET.get("source", ""),
+            reader=reader,
+            mask=mask,
+        )
     format = catalogue.FORMATS[name]
     answer = StreamingHttpResponse(chunks, content_type=format.content_type)
-    answer["Content-Disposition"] = f'attachment; filename="{kind}.{format.ending}"'
+    masked = "-masked" if mask.kinds else ""  # nobody should take it for a backup
+    answer["Content-Disposition"] = f'attachment; filename="{kind}{masked}.{format.ending}"'
+    if mask.kinds:
+        answer["X-Masked"] = ", ".join(mask.kinds)
     if dropped := format.drops.get(kind):
         answer["X-Not-Carried"] = dropped.encode("ascii", "replace").decode()
     return answer

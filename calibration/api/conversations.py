@@ -19,7 +19,6 @@ from labeling import blindness, privacy
 from labeling.api.paging import CursorPages
 from labeling.errors import Forbidden, Refused
 from labeling.models import Conversation, Label, User
-from labeling.personal import Mask
 from labeling.tokens import ROLE_SCOPES
 
 EXACT = ("source", "channel", "cohort", "customer")
@@ -69,8 +68,6 @@ class OneConversation(APIView):
     )
     def get(self, request: Request, external_id: str) -> Response:
         conversation = get_object_or_404(Conversation, external_id=external_id)
-        mask = self._mask(request, external_id)
-        row = conversations.as_row(privacy.shown(conversation, mask))
         wanted = [name for name in request.query_params.get("include", "").split(",") if name]
         unknown = sorted(set(wanted) - set(INCLUDES))
         if unknown:
@@ -78,18 +75,13 @@ class OneConversation(APIView):
         if wanted and not _may_read(request):
             raise Forbidden("scope", "including more needs the scope read")
         reader: Any = request.user
+        originals = privacy.wants_originals(request.query_params)
+        mask = privacy.mask_of(originals=originals, reader=reader, what=f"conversation {external_id}", via="api")
+        row = conversations.as_row(privacy.shown(conversation, mask))
         closed = {signal for _, signal in blindness.open_questions(reader=reader, conversations=[conversation.id])}
         for name in wanted:
-            row[name] = mask.data(_included(name, conversation, reader, closed))
+            row[name] = [privacy.shown_row(one, mask) for one in _included(name, conversation, reader, closed)]
         return Response(row)
-
-    def _mask(self, request: Request, external_id: str) -> Mask:
-        """What is masked for this call; `originals=true` masks nothing, for those who may, and is kept."""
-        if request.query_params.get("originals") != "true":
-            return privacy.in_force()
-        reader: Any = request.user
-        privacy.record_reading(reader=reader, what=f"conversation {external_id}", via="api")
-        return privacy.NOTHING
 
 
 def _included(name: str, conversation: Conversation, reader: User, closed: set[int]) -> list[dict[str, Any]]:

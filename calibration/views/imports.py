@@ -88,22 +88,23 @@ def progress(request: HttpRequest) -> HttpResponse:
 @role_required("engineer")
 @require_safe
 def take_out(request: HttpRequest) -> HttpResponse:
-    """What can be taken out in which format, and what a format loses."""
+    """What can be taken out in which format, and what a format loses; with `originals`, by addresses that mask nothing."""
     rows = [
         {"format": one, "kinds": [*one.writes, *(["outcomes"] if one.name in dumping.OUTCOMES else [])],
          "drops": [(kind, lost) for kind, lost in one.drops.items() if kind in one.writes]}
         for one in catalogue.FORMATS.values()
     ]  # fmt: skip
     signals = Signal.objects.order_by("slug").values_list("slug", flat=True)
-    return render(
-        request, "calibration/take_out.html", {"rows": rows, "signals": signals, "kinds": list(importing.KINDS)}
-    )
+    masking = privacy.told(privacy.in_force(), reader=person(request))
+    originals = masking["may_unmask"] and privacy.wants_originals(request.GET)
+    context = {"rows": rows, "signals": signals, "kinds": list(importing.KINDS), "originals": originals}
+    return render(request, "calibration/take_out.html", context | masking)
 
 
 @role_required("engineer")
 @require_safe
 def taken(request: HttpRequest, kind: str) -> HttpResponseBase:
-    return dumped(request, kind)
+    return dumped(request, kind, via="page")
 
 
 def _options(request: HttpRequest, kind: str, name: str) -> Options:

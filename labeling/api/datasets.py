@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, cast
 
+from django.db import transaction
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.utils import timezone
 from django.utils.cache import get_conditional_response
@@ -154,11 +155,10 @@ class Export(APIView):
 def download(request: Any, version: DatasetVersion, *, reader: User, via: str) -> HttpResponseBase:
     """A version in the format that the query asks for, streamed, with hash and tag; page and API share it."""
     name = request.GET.get("format", "jsonl")
-    mask = privacy.in_force()
-    if request.GET.get("originals") == "true":
-        privacy.record_reading(reader=reader, what=f"dataset {version}", via=via)
-        mask = privacy.NOTHING
-    chunks = exporting.stream(version=version, format=name, mask=mask)
+    originals = privacy.wants_originals(request.GET)
+    with transaction.atomic():  # what is refused was not read
+        mask = privacy.mask_of(originals=originals, reader=reader, what=f"dataset {version}", via=via)
+        chunks = exporting.stream(version=version, format=name, mask=mask)
     tag = exporting.etag(version=version, format=name, mask=mask)
     unchanged = get_conditional_response(request, etag=tag, response=None)
     response: HttpResponseBase

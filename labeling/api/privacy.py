@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics, serializers
@@ -42,6 +42,9 @@ class ReadingSerializer(serializers.ModelSerializer[OriginalReading]):
     class Meta:
         model = OriginalReading
         fields = ("id", "reader", "what", "via", "read_at")
+        extra_kwargs: ClassVar = {
+            "what": {"help_text": "conversation ID, trace ID, dataset NAME@N, or what was taken out"}
+        }
 
 
 class OriginalReadings(generics.ListAPIView[OriginalReading]):

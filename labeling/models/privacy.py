@@ -10,6 +10,8 @@ from django.db.models import Q
 
 from labeling.models.people import User
 
+MOST_WHAT = 260
+
 
 class Privacy(models.Model):
     """The workspace's one row: kinds of personal data that are masked, and the role that may read the original."""
@@ -38,7 +40,7 @@ class OriginalReading(models.Model):
     reader = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="original_readings"
     )
-    what = models.CharField(max_length=260, help_text="conversation ID or dataset NAME@N")
+    what = models.CharField(max_length=MOST_WHAT, help_text="conversation ID or dataset NAME@N")
     via = models.CharField(max_length=10, help_text="page, api or command")
     read_at = models.DateTimeField(auto_now_add=True)
 

@@ -38,6 +38,20 @@ def shows(page: Page) -> tuple[bool, bool]:
     return any(secret in text for secret in SECRETS), all(mask in text for mask in MASKS)
 
 
+def takes_out(page: Page, live_server: Any, folder: Path, query: str = "") -> tuple[str, bool, bool]:
+    """The name of the file of conversations that the page gives, and whether it holds the secrets, and the masks."""
+    page.goto(f"{live_server.url}/take-out/{query}")
+    with page.expect_download() as taken:
+        page.click("main a[href*='conversations/?format=jsonl']")
+    taken.value.save_as(folder / "taken")
+    text = (folder / "taken").read_text()
+    return (
+        taken.value.suggested_filename,
+        any(secret in text for secret in SECRETS),
+        all(mask in text for mask in MASKS),
+    )
+
+
 def test_from_the_choice_to_the_reading_on_record(
     page: Page, browser: Browser, live_server: Any, people: None, tmp_path: Path
 ) -> None:
@@ -78,15 +92,21 @@ def test_from_the_choice_to_the_reading_on_record(
             taken.value.save_as(tmp_path / "gold.jsonl")
             text = (tmp_path / "gold.jsonl").read_text()
             assert all(mask in text for mask in MASKS) and not any(secret in text for secret in SECRETS)
+            assert takes_out(other, live_server, tmp_path) == ("conversations-masked.jsonl", False, True)
+            follow(other, "text=Take the originals")
+            assert other.is_visible("text=The links take the originals")
+            assert Axe().run(other)["violations"] == []
+            assert takes_out(other, live_server, tmp_path, "?originals=true") == ("conversations.jsonl", True, False)
         context.close()
 
     assert list(OriginalReading.objects.values_list("reader__username", "what", "via")) == [
-        ("eve", "conversation c-1", "page")
+        ("eve", "take-out of conversations as jsonl", "page"),
+        ("eve", "conversation c-1", "page"),
     ]
     page.reload()
     row = page.locator("[aria-label='Originals that were read'] tbody tr")
-    assert row.count() == 1
-    assert row.locator("td").all_inner_texts()[1:] == ["eve", "conversation c-1", "page"]
+    assert row.count() == 2
+    assert row.last.locator("td").all_inner_texts()[1:] == ["eve", "conversation c-1", "page"]
     for kind in ("email", "phone", "card", "iban"):
         page.uncheck(f"[value={kind}]")
     follow(page, "main button:text-is('Store')")

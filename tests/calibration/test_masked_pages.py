@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.http import StreamingHttpResponse
 from django.test import Client
 
-from calibration import voice
-from calibration.models import Span, TraceBatch, Transcription
+from calibration import dumping, voice
+from calibration.models import Outcome, Prediction, Span, TraceBatch, Transcription
+from labeling.formats import catalogue
 from labeling.models import Conversation, OriginalReading, Privacy, User
 from tests.labeling.test_personal import SECRET, TEXT, as_, masking, sensitive
-from tests.make import make_conversation, make_known, make_label, make_queue, make_signal, make_user
+from tests.make import (
+    make_conversation,
+    make_known,
+    make_label,
+    make_queue,
+    make_said,
+    make_signal,
+    make_user,
+    make_version,
+)
 
 __all__ = ["masking"]
 pytestmark = pytest.mark.django_db
@@ -127,3 +141,128 @@ def test_practice_is_masked_like_the_desk(masking: User) -> None:
         assert "[email]" in page.content.decode() and SECRET not in page.content.decode()
     assert told.content.decode().count("[email]") == 2
     assert as_(make_user("ben")).get("/label/mood/practice/").status_code == 404
+
+
+@pytest.fixture
+def taken(masking: User) -> None:
+    """A row of each kind with a secret in every field that somebody wrote; originals are for admins."""
+    Privacy.objects.update(originals_role="admin")
+    signal, ann = make_signal("mood"), make_user("ann")
+    home = sensitive(attributes={"mail": SECRET, "card": 4111111111111111}, asr={"hypothesis": TEXT}, cohort="2026")
+    make_label(home, signal, ann, "negative", comment=TEXT, metadata={"mail": SECRET})
+    said = make_said(make_version(signal), home, "negative")
+    said.rationale, said.metadata = TEXT, {"mail": SECRET}
+    Prediction.objects.bulk_create([said])
+    Outcome.objects.create(conversation=home, customer="u-1", kind="csat", value=5, metadata={"why": TEXT})
+
+
+FILES = [(kind, one.name) for one in catalogue.FORMATS.values() for kind in one.writes]
+FILES += [("outcomes", name) for name in dumping.OUTCOMES if ("outcomes", name) not in FILES]
+DIGITS = "4111111111111111"
+
+
+def text_of(answer: Any) -> str:
+    """All that a file says, whatever it is packed in."""
+    body = b"".join(answer.streaming_content)
+    if body.startswith(b"PK"):
+        archive = zipfile.ZipFile(io.BytesIO(body))
+        body = b"".join(archive.read(name) for name in archive.namelist())
+    return body.decode()
+
+
+@pytest.mark.parametrize("path", ["/take-out/{}/?format={}", "/api/v1/dump/{}/?format={}"])
+@pytest.mark.parametrize(("kind", "format"), FILES)
+def test_what_is_taken_out_is_masked_and_its_original_is_for_its_role(
+    masking: User, taken: None, path: str, kind: str, format: str
+) -> None:
+    address = path.format(kind, format) + "&source="
+    admin, colleague = as_(masking), as_(make_user("eve", role="engineer"))
+    for client in (admin, colleague):
+        answer = client.get(address)
+        assert answer["X-Masked"] == "email, phone, card, iban"
+        assert f'"{kind}-masked.' in answer["Content-Disposition"]
+        text = text_of(answer)
+        assert text and SECRET not in text and DIGITS not in text and "DE89" not in text
+    assert not OriginalReading.objects.exists()
+    assert colleague.get(address + "&originals=true").status_code == 403
+    assert not OriginalReading.objects.exists()
+    original = admin.get(address + "&originals=true")
+    assert "X-Masked" not in original and "-masked" not in original["Content-Disposition"]
+    assert text_of(original).encode() == text_of_command(kind, format)
+    via = "api" if "/api/" in path else "page"
+    kept = list(OriginalReading.objects.values_list("reader__username", "what", "via"))
+    assert kept == [("ada", f"take-out of {kind} as {format}", via)]
+    refused = (401, 401) if "/api/" in path else (302, 302)
+    for stranger, statuses in ((as_(make_user("rita", role="reviewer")), (403, 403)), (Client(), refused)):
+        found = tuple(stranger.get(address + more).status_code for more in ("", "&originals=true"))
+        assert found == statuses
+    assert OriginalReading.objects.count() == 1
+
+
+def text_of_command(kind: str, format: str) -> bytes:
+    """What the command writes: it has no reader, and masks nothing."""
+    chunks = dumping.stream(kind=kind, format=format)
+    return text_of(StreamingHttpResponse(chunks)).encode()
+
+
+def test_a_take_out_of_originals_says_what_was_taken_and_a_refused_one_is_no_reading(
+    masking: User, taken: None
+) -> None:
+    admin = as_(masking)
+    assert admin.get("/take-out/conversations/?format=docx&originals=true").status_code == 422
+    assert admin.get("/api/v1/dump/faces/?originals=true").status_code == 422
+    assert not OriginalReading.objects.exists()
+    admin.get(f"/api/v1/dump/labels/?signal=mood&source={'s' * 300}&originals=1")
+    (kept,) = OriginalReading.objects.values_list("what", flat=True)
+    assert kept.startswith("take-out of labels as jsonl, signal mood, source sss") and len(kept) == 260
+
+
+def test_a_backup_by_who_may_gives_back_what_went_in(masking: User) -> None:
+    admin, row = (
+        as_(masking),
+        {"id": "c-1", "turns": [{"role": "customer", "text": TEXT}], "metadata": {"mail": SECRET}},
+    )
+    load = {"path": "/api/v1/conversations/bulk/", "content_type": "application/x-ndjson"}
+    admin.post(data=json.dumps(row), **load)
+    rows = text_of(admin.get("/api/v1/dump/conversations/?originals=true"))
+    assert row.items() <= json.loads(rows).items()
+    assert admin.post(data=rows, **load).json() == {"created": 0, "updated": 0, "unchanged": 1}
+
+
+def test_keys_stay_in_a_masked_take_out(masking: User) -> None:
+    """Other systems join on them."""
+    make_conversation("+44 20 7946 0958", customer=SECRET, cohort="4111 1111 1111 1111", metadata={"mail": SECRET})
+    admin = as_(masking)
+    (row,) = text_of(admin.get("/api/v1/dump/conversations/")).splitlines()
+    told = json.loads(row)
+    assert (told["id"], told["customer"], told["cohort"]) == ("+44 20 7946 0958", SECRET, "4111 1111 1111 1111")
+    assert told["metadata"] == {"mail": "[email]"}
+
+
+def test_where_nothing_is_masked_a_take_out_is_what_went_in(masking: User, taken: None) -> None:
+    Privacy.objects.update(masks=[])
+    engineer = as_(make_user("eve", role="engineer"))
+    answer = engineer.get("/take-out/conversations/")
+    assert "X-Masked" not in answer and text_of(answer).encode() == text_of_command("conversations", "jsonl")
+    page = engineer.get("/take-out/").content.decode()
+    assert "what went in comes out" in page and "originals" not in page
+
+
+def test_the_page_says_what_is_masked_and_offers_the_originals_to_who_may(masking: User, taken: None) -> None:
+    admin, colleague = as_(masking), as_(make_user("eve", role="engineer"))
+    for client, offered in ((admin, True), (colleague, False)):
+        page = client.get("/take-out/").content.decode()
+        assert "masked in every file: email, phone, card, iban" in page and "what went in" not in page
+        assert ("Take the originals" in page) == offered
+        assert (
+            "format=jsonl&amp;originals=true" in client.get("/take-out/?originals=true").content.decode()
+        ) == offered
+    assert not OriginalReading.objects.exists()
+
+
+def test_what_is_included_with_a_conversation_keeps_its_keys(masking: User) -> None:
+    home = make_conversation("+44 20 7946 0958")
+    make_label(home, make_signal("mood"), make_user("ann"), "negative", comment=TEXT)
+    told = as_(masking).get("/api/v1/conversations/+44 20 7946 0958/?include=labels").json()
+    (label,) = told["labels"]
+    assert label["conversation"] == "+44 20 7946 0958" and SECRET not in label["comment"]

@@ -27,10 +27,7 @@ class Command(VerbCommand):
 
     def run(self, **options: Any) -> int | None:
         version = references.dataset_version(options["dataset"])
-        mask = privacy.in_force()
-        if options["originals"]:
-            privacy.record_reading(reader=None, what=f"dataset {version}", via="command")
-            mask = privacy.NOTHING
+        mask = privacy.mask_of(originals=options["originals"], reader=None, what=f"dataset {version}", via="command")
         if options["output"] == "-":
             if options["format"] == "hf":
                 raise Refused("not_a_stream", "a Hugging Face export is a folder: name one", field="--output")
