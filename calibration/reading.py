@@ -100,6 +100,8 @@ def read(*, conversation: Conversation, reader: User, mask: Mask) -> Told:
     for one in judged:
         for score in one.scores:
             score.prediction.rationale = mask.text(score.prediction.rationale)
+        if one.ruling:
+            one.ruling.note = mask.text(one.ruling.note)
     outcomes = list(conversation.outcomes.order_by("at", "id"))
     heard = wording.read(conversation.asr, conversation.turns)
     sentence, doubtful = _sentence(conversation, judged)

@@ -292,7 +292,8 @@ def explain(*, known_item: KnownItem, text: str, by: User) -> None:
         raise Refused(
             "long_text", f"an explanation has at most {LONGEST_EXPLANATION:,} characters", field="explanation"
         )
-    KnownItem.objects.filter(id=known_item.id).update(explanation=text.strip())
+    kept = privacy.in_force().unmasked(text.strip(), known_item.explanation)
+    KnownItem.objects.filter(id=known_item.id).update(explanation=kept)
 
 
 def close_of(slot: Slot, annotator: User, **done: Any) -> None:

@@ -17,7 +17,7 @@ from calibration import classifiers, rounds, sampling
 from calibration.errors import NotComparable
 from calibration.evidence import expectations
 from calibration.forms import NewQueueForm, QueueForm
-from labeling import checks, pacing, references
+from labeling import checks, pacing, privacy, references
 from labeling import queues as verbs
 from labeling import sampling as drawing
 from labeling.access import person, role_required
@@ -151,9 +151,11 @@ def known(request: HttpRequest, slug: str) -> HttpResponse:
         "answers__row", "answers__signal__categories"
     )
     page = Paginator(items.order_by("explanation", "id"), KNOWN_SHOWN).get_page(request.GET.get("page"))
+    mask = privacy.in_force()
     rows = [
         {
             "known": one,
+            "why": mask.text(one.explanation),
             "turn": None if one.turn == WHOLE else one.turn,
             "answers": [
                 (answer.signal.title, _in_words(answer), answer.row.decided_by) for answer in one.answers.all()

@@ -239,7 +239,7 @@ def _told(ruling: Ruling) -> dict[str, Any]:
         "signal": ruling.signal.slug,
         "value": ruling.value,
         "reason": ruling.reason,
-        "note": ruling.note,
+        "note": privacy.in_force().text(ruling.note),
         "reviewer": ruling.reviewer.username,
         "decided_at": ruling.decided_at,
     }

@@ -119,7 +119,11 @@ def _filled(shown: Case, reviewer: User, typed: QueryDict) -> dict[str, Any]:
         filled = {"chosen": typed.getlist("value"), "reason": typed["reason"], "note": typed.get("note")}
     elif shown.ruling is not None:
         ruling = shown.ruling
-        filled = {"chosen": _members(shown, ruling.value), "reason": ruling.reason, "note": ruling.note}
+        filled = {
+            "chosen": _members(shown, ruling.value),
+            "reason": ruling.reason,
+            "note": privacy.in_force().text(ruling.note),
+        }
     else:
         last = Ruling.objects.filter(reviewer=reviewer).order_by("-id").values_list("reason", flat=True).first()
         filled = {"chosen": [], "reason": last or Ruling.Reason.SLIP, "note": ""}
@@ -152,6 +156,7 @@ def _case(shown: Case, scope: Scope) -> dict[str, Any]:
         "choices": choices,
         "sentence": _sentence(shown, labels, counts),
         "decided": answer_text(shown, shown.ruling.value, labels) if shown.ruling else None,
+        "ruled_note": mask.text(shown.ruling.note) if shown.ruling else "",
         "reasons": Ruling.Reason.choices,
         "guideline": shown.signal.guidelines.first(),
     }
@@ -222,6 +227,9 @@ def _following(request: HttpRequest, scope: Scope) -> HttpResponse:
 def decide(request: HttpRequest, scope: Scope) -> HttpResponse:
     """Rule on a unit and go on to the next one."""
     shown = _posted(request, scope)
+    note = request.POST.get("note", "").strip()
+    if shown.ruling:
+        note = privacy.in_force().unmasked(note, shown.ruling.note)
     ruling = adjudication.rule(
         reviewer=person(request),
         signal=shown.signal,
@@ -230,7 +238,7 @@ def decide(request: HttpRequest, scope: Scope) -> HttpResponse:
         item=shown.item,
         value=_answer(request, shown.signal),
         reason=request.POST.get("reason", ""),
-        note=request.POST.get("note", "").strip(),
+        note=note,
         now=timezone.now(),
     )
     labels = {category.value: category.label for category in shown.signal.categories.all()}

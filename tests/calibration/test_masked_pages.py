@@ -17,8 +17,8 @@ from django.test import Client
 from calibration import dumping, voice
 from calibration.models import Outcome, Prediction, Span, TraceBatch, Transcription
 from labeling.formats import catalogue
-from labeling.models import Conversation, OriginalReading, Privacy, User
-from tests.labeling.test_personal import SECRET, TEXT, as_, masking, sensitive
+from labeling.models import WHOLE, Conversation, OriginalReading, Privacy, Ruling, User
+from tests.labeling.test_personal import MASKED, SECRET, TEXT, as_, masking, sensitive
 from tests.make import (
     make_conversation,
     make_known,
@@ -266,3 +266,35 @@ def test_what_is_included_with_a_conversation_keeps_its_keys(masking: User) -> N
     told = as_(masking).get("/api/v1/conversations/+44 20 7946 0958/?include=labels").json()
     (label,) = told["labels"]
     assert label["conversation"] == "+44 20 7946 0958" and SECRET not in label["comment"]
+
+
+def test_notes_of_rulings_are_masked_and_kept_by_who_sends_back_what_they_were_shown(masking: User) -> None:
+    signal, home, ann = make_signal("mood"), make_conversation("c-1"), make_user("ann")
+    for person, value in ((ann, "negative"), (make_user("ben"), "positive")):
+        make_label(home, signal, person, value)
+    reviewer = as_(make_user("rita", role="reviewer"))
+    sent = {"unit": f"{home.id}.{WHOLE}.{signal.id}", "value": "negative", "reason": "slip", "next": ""}
+    reviewer.post("/review/signal/mood/decide/", sent | {"note": TEXT})
+    for path in ("/conversations/c-1/", f"/review/signal/mood/?unit={sent['unit']}"):
+        page = reviewer.get(path).content.decode()
+        assert MASKED in page and SECRET not in page, path
+    reviewer.post("/review/signal/mood/decide/", sent | {"note": MASKED, "value": "positive"})
+    assert Ruling.objects.get(superseded_at=None).note == TEXT
+    reviewer.post("/review/signal/mood/decide/", sent | {"note": "Mended."})
+    assert Ruling.objects.get(superseded_at=None).note == "Mended."
+    assert as_(ann).get(f"/review/signal/mood/?unit={sent['unit']}").status_code == 403
+
+
+def test_why_an_answer_is_known_is_masked_and_kept_by_who_sends_back_what_they_were_shown(masking: User) -> None:
+    queue = make_queue("mood", signals=[make_signal("mood")])
+    make_known(queue, ["negative"], explanation=TEXT)
+    known = queue.known_items.get()
+    reviewer, address = as_(make_user("rita", role="reviewer")), f"/queues/mood/known/{known.id}/"
+    page = reviewer.get("/queues/mood/known/").content.decode()
+    assert MASKED in page and SECRET not in page
+    for said, stored in ((MASKED, TEXT), ("Thanked twice.", "Thanked twice.")):
+        reviewer.post(address, {"explanation": said})
+        known.refresh_from_db()
+        assert known.explanation == stored
+    for stranger, status in ((as_(make_user("ann")), 403), (Client(), 302)):
+        assert stranger.get("/queues/mood/known/").status_code == status
