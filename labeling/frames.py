@@ -12,6 +12,7 @@ from django.db.models import QuerySet, TextField
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast
 
+from labeling import privacy
 from labeling.errors import Refused
 from labeling.models import WHOLE, Conversation, Label, Signal
 
@@ -143,6 +144,9 @@ def read(frame: Frame, *, signals: Sequence[Signal], by: Sequence[str]) -> list[
     for name in attributes:
         if not frame.conversations().filter(attributes__has_key=name).exists():
             raise Refused("unknown_attribute", f"no conversation of the frame has the attribute {name!r}", field="by")
+    mask = privacy.in_force() if attributes else privacy.NOTHING
+    if any(mask.text(stratum) != stratum for stratum in {unit.stratum for unit in units}):
+        raise Refused("masked_stratum", "the strata hold personal data, which is masked here", field="by")
     return units
 
 

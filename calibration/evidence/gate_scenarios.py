@@ -12,7 +12,7 @@ from django.db.models import Q
 from scipy import stats
 
 from calibration import slices
-from calibration.evidence import reports
+from calibration.evidence import pairing, reports
 from calibration.evidence.gate_checks import Check
 from calibration.evidence.policies import Policy, Scenario
 from calibration.models import ClassifierVersion, DriftFlag, Prediction
@@ -60,6 +60,8 @@ def checks(
             counts[place]["all"] += 1
             counts[place]["answered"] += home in said
             counts[place]["hits"] += said.get(home) == asked.value
+    for name in set(asked.by) - {PERSONA}:  # the persona is the customer, which is a key
+        pairing.check_masked((name,), ((value,) for place in counts for of, value in place if of == name))
     return [_calibrated(gold, version), *(_share(asked, place, found) for place, found in sorted(counts.items()))]
 
 

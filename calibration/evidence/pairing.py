@@ -23,6 +23,7 @@ from calibration.errors import NotComparable
 from calibration.evidence.cells import OK, Cell, ErrorCell, JointCell, Pairs, Sample, Stratum, VoteGroup, merged
 from calibration.models import ClassifierVersion, PairCell, PairTable, Prediction, PredictionRollup, VoteCell
 from calibration.stats.paired import Sums
+from labeling import privacy
 from labeling.models import DatasetVersion, GoldRow
 
 CORE = ("channel", "cohort")
@@ -55,6 +56,7 @@ def read(*, dataset_version: DatasetVersion, version: ClassifierVersion, by: Seq
         found = found or compute(dataset_version, version, dimensions, mark)
         found = replace(found, sample=_sample(found, strata)) if strata else found
         cache.set(key, found, timeout=None)
+    check_masked(found.by, (cell.key for cell in found.cells))
     return found
 
 
@@ -238,6 +240,7 @@ def _joined(
         f"WHERE g.version_id = %s AND g.value IS NOT NULL AND NOT {fitted.SQL} AND NOT {fitted.SQL}",
         [*parameters, a.id, b.id, dataset_version.id, a.id, a.id, b.id, b.id],
     )
+    check_masked(dimensions, (tuple(row[:size]) for row in rows))
     return [(tuple(row[:size]), row[size:]) for row in rows]
 
 
@@ -264,6 +267,16 @@ def check_dimensions(
         raise NotComparable(
             "unknown_slice", f"no conversation has the attribute {name!r}; there are {names}", field="by"
         )
+
+
+def check_masked(dimensions: Sequence[str], keys: Iterable[tuple[str, ...]]) -> None:
+    """Refuse to slice by an attribute whose values are masked: a report would list them."""
+    attributes = [(place, name) for place, name in enumerate(dimensions) if name not in (*STORED, *PERIODS)]
+    mask = privacy.in_force() if attributes else privacy.NOTHING
+    seen = set(keys) if mask.kinds else ()
+    for place, name in attributes:
+        if any(mask.text(key[place]) != key[place] for key in seen):
+            raise NotComparable("masked_slice", f"{name!r} holds personal data, which is masked here", field="by")
 
 
 def attributes_of(dataset_version: DatasetVersion) -> set[str]:

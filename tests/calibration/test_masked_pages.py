@@ -16,11 +16,14 @@ from django.test import Client
 
 from calibration import dumping, voice
 from calibration.models import Outcome, Prediction, Span, TraceBatch, Transcription
+from labeling import frames
+from labeling.errors import Refused
 from labeling.formats import catalogue
 from labeling.models import WHOLE, Conversation, OriginalReading, Privacy, Ruling, User
 from tests.labeling.test_personal import MASKED, SECRET, TEXT, as_, masking, sensitive
 from tests.make import (
     make_conversation,
+    make_gold,
     make_known,
     make_label,
     make_queue,
@@ -298,3 +301,26 @@ def test_why_an_answer_is_known_is_masked_and_kept_by_who_sends_back_what_they_w
         assert known.explanation == stored
     for stranger, status in ((as_(make_user("ann")), 403), (Client(), 302)):
         assert stranger.get("/queues/mood/known/").status_code == status
+
+
+def test_nothing_is_sliced_or_drawn_by_an_attribute_that_is_masked(masking: User) -> None:
+    signal = make_signal("mood")
+    home = make_conversation("c-1", attributes={"mail": SECRET, "plan": "trial"})
+    make_gold(signal, [{"gold": "negative", "conversation": home}])
+    versions = [make_version(signal, name) for name in ("v1", "v2")]
+    Prediction.objects.bulk_create([make_said(version, home, "negative") for version in versions])
+    engineer = as_(make_user("eve", role="engineer"))
+    address = "/api/v1/agreement/?dataset=gold@1&classifier=judge@v1&by="
+    Privacy.objects.update(masks=[])
+    assert SECRET in engineer.get(address + "mail").content.decode()  # and it is in the cache
+    Privacy.objects.update(masks=["email"])
+    refused = engineer.get(address + "mail")
+    assert refused.status_code == 422 and SECRET not in refused.content.decode()
+    compared = "/api/v1/comparison/?dataset=gold@1&a=judge@v1&b=judge@v2&by="
+    assert engineer.get(compared + "plan").status_code == 200
+    refused = engineer.get(compared + "mail")
+    assert refused.status_code == 422 and "masked here" in refused.content.decode()
+    assert "trial" in engineer.get(address + "plan").content.decode()
+    with pytest.raises(Refused, match="masked here"):
+        frames.read(frames.Frame(), signals=[signal], by=["mail"])
+    assert frames.read(frames.Frame(), signals=[signal], by=["plan"])
