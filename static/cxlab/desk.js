@@ -11,7 +11,7 @@
   let ahead = [];               // items that are here already, the next one first
   let past = [];                // what was sent from this page, newest last: {item, answer, key, path}
   let outbox = stored();
-  let sending = false, asking = false, ended = false, outside = false, retry = 0, timer = 0, focus = 0, cursor = -1;
+  let sending = false, asking = false, doubted = false, ended = false, outside = false, retry = 0, timer = 0, focus = 0, cursor = -1;
   let { done, left } = state.progress;
 
   function read(name, otherwise) { try { return JSON.parse(localStorage.getItem(name)) ?? otherwise; } catch { return otherwise; } }
@@ -249,8 +249,9 @@
   }
   const held = () => [...new Set([current, ...ahead, ...outbox].filter(Boolean).map((one) => one.assignment))];
 
-  function arrived(item) {
-    ended = !item;
+  // "Nothing is left" is believed at once where the count says so too, else when it is said again.
+  function arrived(item, surely = left <= ahead.length + (current ? 1 : 0)) {
+    ended = !item && (surely || doubted); doubted = !item && !ended;
     if (item && !held().includes(item.assignment)) { item.since = Date.now(); ahead.push(item); }
     advance();
   }
@@ -259,7 +260,7 @@
     const first = !current; asking = true;
     try {
       const { status, ok, data } = await call(`queues/${state.queue}/next/`, { holding: held() });
-      if (ok) { retry = 0; arrived(data); } else if (data?.code === "practice_first") arrived(null); else failed(status, data);
+      if (ok) { retry = 0; arrived(data); } else if (data?.code === "practice_first") arrived(null, true); else failed(status, data);
     } catch { later(); } finally { asking = false; }
     if (outbox.length) send(); else if (first && current) prefetch(); else if (!ended && !ahead.length && !current && !timer) later();
   }
@@ -267,7 +268,7 @@
   async function send() {
     if (sending || asking || !outbox.length) return counts();
     sending = true; counts();
-    const first = outbox[0], undoing = first.path === "undo", wants = !ahead.length && !ended && !undoing;
+    const first = outbox[0], undoing = first.path === "undo", wants = !ahead.length && !undoing;
     if (!first.tried) { first.tried = true; write(OUTBOX + first.body.key, first); }
     let got;
     try {

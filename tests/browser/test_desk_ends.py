@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from axe_core_python.sync_playwright import Axe
 from django.utils import timezone
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, Route
 
 from labeling import labels, leasing
 from labeling.models import CheckAnswer, Label, Queue, Slot, Submission, User
-from tests.browser.hands import assignment, at_desk, press, settled, sign_in
+from tests.browser.hands import assignment, at_desk, more, press, settled, sign_in
 from tests.make import make_known, make_queue, make_signal, make_user
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -159,6 +159,54 @@ def test_what_is_held_by_others_is_said_with_its_time_and_looked_for_again(
     settled(page)
     page.keyboard.press("Enter")
     page.wait_for_selector("h1 >> text=Mood is done: nothing is left to label.")
+
+
+def test_what_the_page_before_gives_back_is_not_the_end(
+    page: Page, live_server: Any, ann: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its release lands after it was looked where they stand for the next page, and before that one has its item."""
+    place, release = leasing.place, leasing.release
+    given_back: list[int] = []
+    reloads = 0
+
+    def place_and_give_back(**asked: Any) -> leasing.Place:
+        standing = place(**asked)
+        if standing.holding and standing.held_elsewhere is not None and len(given_back) < reloads:
+            given_back.append(standing.held_elsewhere)
+            release(annotator=ann, slot_id=standing.held_elsewhere, now=timezone.now())
+        return standing
+
+    monkeypatch.setattr(leasing, "place", place_and_give_back)
+    monkeypatch.setattr(leasing, "release", lambda **asked: False)
+    at_desk(page, live_server, make_queue("mood", signals=[make_signal("mood")], items=8, members=[ann]))
+    for reloads in range(1, 6):
+        press(page, "1")
+        settled(page)  # the answer has brought the item after the next one
+        with page.expect_response("**/next/"):
+            page.reload()
+        assert len(given_back) == reloads
+        page.wait_for_selector("#turns li")
+    press(page, "1")
+    assert more(page)
+
+
+def test_one_empty_answer_is_not_believed_while_more_is_counted(page: Page, live_server: Any, ann: User) -> None:
+    """Neither where nothing is on screen yet, nor of what is asked for in advance."""
+    asked: list[str] = []
+
+    def empty_at_first(route: Route) -> None:
+        asked.append(route.request.url)
+        if len(asked) in (1, 3):
+            route.fulfill(status=204)
+        else:
+            route.continue_()
+
+    page.route("**/next/", empty_at_first)
+    queue = make_queue("mood", signals=[make_signal("mood")], items=5, members=[ann])
+    with page.expect_response(lambda response: response.status == 204 and len(asked) == 3):
+        at_desk(page, live_server, queue)
+    press(page, "1")
+    assert more(page)
 
 
 def test_a_queue_with_nothing_for_me_says_why_at_once(page: Page, live_server: Any, ann: User) -> None:
