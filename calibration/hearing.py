@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from django.db.models import F, QuerySet
 
-from calibration import overviews
+from calibration.evidence import standing
 from calibration.models import ClassifierVersion, Prediction, Transcription
 from calibration.stats.estimate import Estimate
 from calibration.stats.intervals import wilson
@@ -105,7 +105,7 @@ class Hearing:
 def read() -> list[Hearing]:
     """Every version that answered a call with gold and with a reference, those whose agreement falls first."""
     rates = _rates()
-    found = [one for gold in overviews.newest_gold().values() for one in _of_gold(gold, rates)]
+    found = [one for gold in standing.newest().values() for one in _of_gold(gold, rates)]
     order = {FALLS: 0, BELOW: 2, RISES: 2, ABOVE: 1, THIN: 3}
     return sorted(found, key=lambda one: (not one.falls, order[one.verdict], str(one.version)))
 

@@ -12,7 +12,7 @@ from typing import Any
 from django.db.models import Q
 
 from calibration import overviews, reading
-from calibration.evidence import reports
+from calibration.evidence import reports, standing
 from calibration.models import Classifier, Outcome, Prediction
 from calibration.stats.verdicts import TRUSTED, UNPROVEN, UNTRUSTED
 from labeling import blindness, privacy
@@ -287,7 +287,7 @@ def _people(ids: Sequence[int]) -> dict[tuple[int, int], tuple[str, str]]:
 
 def _verdicts(classifiers: Iterable[Classifier], conversations: Sequence[Conversation]) -> dict[tuple[int, int], str]:
     """(version, conversation) → the version's verdict in the slice of that conversation."""
-    gold = overviews.newest_gold()
+    gold = standing.newest()
     found: dict[tuple[int, int], str] = {}
     for classifier in classifiers:
         version = gold.get(classifier.signal_id)

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from django.db.models import Avg, Count, Max, Q, Sum
 
 from calibration import volumes
-from calibration.evidence import presenting, reports, sentences
+from calibration.evidence import presenting, reports, sentences, standing
 from calibration.models import Classifier, ClassifierVersion, DriftFlag, PredictionRollup
 from calibration.stats.verdicts import MOST_LABELS, TRUSTED, UNPROVEN, UNTRUSTED
 from labeling.models import DatasetVersion, Label, Signal
@@ -95,7 +95,7 @@ def classifiers() -> list[Entry]:
     """Every classifier, those of one signal together."""
     judged = Classifier.objects.filter(signal__measured=False)
     found = list(judged.select_related("signal").order_by("signal__slug", "slug"))
-    gold = newest_gold()
+    gold = standing.newest()
     flags = _active_flags()
     served = versions_in_service(found)
     return [_entry(one, served.get(one.id), gold.get(one.signal_id), flags[one.id]) for one in found]
@@ -110,12 +110,6 @@ def signals(entries: Sequence[Entry]) -> list[Entry]:
         if held is None or (held.document is None and entry.document is not None):
             chosen[entry.signal.id] = entry
     return sorted(chosen.values(), key=lambda entry: (entry.document is None, entry.signal.title))
-
-
-def newest_gold() -> dict[int, DatasetVersion]:
-    """Signal → its newest frozen dataset version."""
-    frozen = DatasetVersion.objects.filter(frozen_at__isnull=False).select_related("dataset__signal", "parent")
-    return {version.dataset.signal_id: version for version in frozen.order_by("frozen_at", "id")}
 
 
 def versions_in_service(found: Sequence[Classifier]) -> dict[int, ClassifierVersion]:

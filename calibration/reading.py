@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.urls import reverse
 
 from calibration import overviews
-from calibration.evidence import reports, sentences
+from calibration.evidence import reports, sentences, standing
 from calibration.models import Classifier, Outcome, Prediction
 from calibration.stats.verdicts import UNTRUSTED
 from labeling import blindness, privacy, wording
@@ -201,7 +201,7 @@ def _score(one: Prediction, scale: Scale, worth: dict[int, dict[str, Any]]) -> S
 
 def _worth(conversation: Conversation, classifiers: Iterable[Classifier]) -> dict[int, dict[str, Any]]:
     """Classifier → each version's row for this conversation's channel and cohort (or channel, or the whole)."""
-    gold, made = overviews.newest_gold(), {}
+    gold, made = standing.newest(), {}
     for classifier in {one.id: one for one in classifiers}.values():
         version = gold.get(classifier.signal_id)
         if version is None:

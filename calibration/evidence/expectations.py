@@ -8,7 +8,7 @@ from datetime import date
 
 from django.db.models import Exists, Max, OuterRef, Sum
 
-from calibration.evidence import measuring, pairing
+from calibration.evidence import measuring, pairing, standing
 from calibration.models import ClassifierVersion, Prediction, PredictionRollup
 from calibration.stats import intervals, planning
 from labeling.models import DatasetVersion, Signal
@@ -60,11 +60,11 @@ def width(signal: Signal, *, size: int, population: int) -> Width:
 
 
 def _evidence(signal: Signal) -> tuple[DatasetVersion, ClassifierVersion] | None:
-    """The newest gold of a signal of categories and, of the versions that scored it, the one that scored last of the
+    """The gold that stands for a signal of categories and, of the versions that scored it, the one that scored last of the
     classifier that scores most: the one that stands for the signal on the overview, too."""
     if not signal.is_categorical:
         return None
-    gold = DatasetVersion.objects.filter(dataset__signal=signal, frozen_at__isnull=False).order_by("-frozen_at").first()
+    gold = standing.of(signal)
     if gold is None:
         return None
     said = Prediction.objects.filter(version=OuterRef("pk"), conversation__gold_rows__version=gold)

@@ -123,11 +123,16 @@ def _needed(rows: Sequence[Row]) -> str:
     numbers = [row["labels_needed"] for row in rows]
     if not numbers or any(number is None for number in numbers):
         return ""
+    close = [row for row, number in zip(rows, numbers, strict=True) if number >= MOST_LABELS]
     pronoun = "it" if len(rows) == 1 else "them"
-    if any(number >= MOST_LABELS for number in numbers):
+    if len(close) == len(rows):
         return f": too close to the bar, more than {MOST_LABELS:,} labels would be needed to settle {pronoun}"
-    total = sum(numbers)
-    return f": {total:,} more {'label' if total == 1 else 'labels'} would settle {pronoun}"
+    total = sum(number for number in numbers if number < MOST_LABELS)
+    many = f"{total:,} more {'label' if total == 1 else 'labels'} would settle"
+    if not close:
+        return f": {many} {pronoun}"
+    others = [row for row in rows if row not in close]
+    return f": {many} it {places(others)}; {places(close)} it takes more than {MOST_LABELS:,}"
 
 
 def _thin_needed(rows: Sequence[Row]) -> str:

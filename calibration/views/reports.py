@@ -13,7 +13,7 @@ from django.views.decorators.http import require_POST
 
 from calibration import overviews, running
 from calibration.drift import canary_watch, flag_words, recognisers
-from calibration.evidence import charts, comparing, history, items, planning, presenting, printing, reports
+from calibration.evidence import charts, comparing, history, items, planning, presenting, printing, reports, standing
 from calibration.models import AgreementReport, Classifier, ClassifierVersion, DriftFlag
 from labeling import access, references
 from labeling.access import role_required
@@ -70,14 +70,14 @@ def _open_flags(classifier: Classifier, version: str) -> list[tuple[DriftFlag, s
 
 
 def _gold(request: HttpRequest, classifier: Classifier) -> tuple[DatasetVersion | None, list[DatasetVersion]]:
-    """The gold asked for, or the newest of the classifier's signal; and what else could be asked for."""
+    """The gold asked for, or the one that stands for the classifier's signal; and what else could be asked for."""
     frozen = DatasetVersion.objects.select_related("dataset__signal", "parent").filter(
         dataset__signal=classifier.signal, frozen_at__isnull=False
     )
     choices = list(frozen.order_by("-frozen_at"))
     asked = request.GET.get("dataset")
     if not asked:
-        return (choices[0] if choices else None), choices
+        return standing.of(classifier.signal), choices
     name, number = references.split(asked)
     if number is None:
         return references.dataset_version(asked), choices

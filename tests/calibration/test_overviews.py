@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 from django.core.cache import cache
+from django.test import Client
 from django.utils import timezone
 
 from calibration import overviews
-from calibration.models import ClassifierVersion, DriftFlag
+from calibration.models import ClassifierVersion, DriftFlag, Recalibration
+from labeling.models import DatasetVersion
 from tests.make import make_conversation, make_gold, make_label, make_signal, make_user, make_version
 
 pytestmark = pytest.mark.django_db
@@ -124,6 +126,28 @@ def test_tasks_draw_what_would_settle_a_slice_review_what_is_open_and_freeze_wha
     assert [task.action for task in tasks] == ["Draw", "Review", "Freeze"]
     assert tasks[0].address.startswith("/queues/new/?signal=mood&size=") and "channel=voice" in tasks[0].address
     assert tasks[1].what == "Settle 7 open units of Mood" and "1 label is" in tasks[2].why
+
+
+@pytest.mark.parametrize(("slices", "stands"), [([{"channel": "voice"}], "mood"), ([{}], "recalibration-1")])
+def test_gold_that_mends_a_slice_does_not_stand_for_the_signal(slices: list[dict[str, str]], stands: str) -> None:
+    version = measured("mood", 1.0, 1.0)
+    rows = [{"gold": VALUES[i % 3], "channel": "voice", "said": {version: VALUES[(i + 1) % 3]}} for i in range(90)]
+    mended = make_gold(version.classifier.signal, rows, name="recalibration-1")
+    raised = flag(version, DriftFlag.Kind.AGREEMENT, "recalibrating")
+    Recalibration.objects.create(flag=raised, dataset_version=mended, slices=slices)
+    (entry,) = overviews.classifiers()
+    assert entry.gold is not None and entry.gold.dataset.slug == stands
+    client = Client()
+    client.force_login(make_user("eve", role="engineer"))
+    assert client.get("/classifiers/mood-judge/").context["gold"].dataset.slug == stands
+
+
+def test_gold_of_a_slice_is_better_than_none() -> None:
+    version = measured("mood", 1.0)
+    raised = flag(version, DriftFlag.Kind.AGREEMENT, "recalibrating")
+    only = DatasetVersion.objects.get()
+    Recalibration.objects.create(flag=raised, dataset_version=only, slices=[{"channel": "voice"}])
+    assert overviews.classifiers()[0].gold == only
 
 
 def test_the_version_with_the_newest_predictions_is_in_service() -> None:

@@ -60,6 +60,15 @@ def test_many_slices_are_four_names_and_a_number() -> None:
             [on("chat", "trusted"), on("voice", "unproven", 5000)],
             "Trusted on chat; unproven on voice: too close to the bar, more than 5,000 labels would be needed to settle it.",
         ),
+        (
+            [
+                on("app", "unproven", 162),
+                on("chat", "unproven", 4),
+                on("ticket", "unproven", 5000),
+                on("voice", "trusted"),
+            ],
+            "Trusted on voice; unproven on app, chat and ticket: 166 more labels would settle it on app and chat; on ticket it takes more than 5,000.",
+        ),
         ([on("chat", "trusted"), on("voice", "unproven", None)], "Trusted on chat; unproven on voice."),
         (
             [on("chat", "trusted"), on("ticket", "unproven", 16, "too_few_items"), on("voice", "untrusted")],
