@@ -6,7 +6,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.test import Client
 
 from calibration import classifiers, ingest, scoring, training
@@ -14,7 +14,7 @@ from calibration.errors import NotComparable
 from calibration.evaluators import Text, make
 from calibration.evaluators.trained import Weights
 from calibration.evidence import items, reports
-from calibration.models import Artefact, ClassifierVersion, FittedOn, Prediction
+from calibration.models import Artefact, ClassifierVersion, FittedOn, Prediction, ScoringRun
 from labeling import tokens
 from labeling.errors import Conflict, Refused
 from labeling.formats.jsonl import Record
@@ -175,6 +175,19 @@ def test_a_name_that_is_taken_is_refused() -> None:
     fit(gold)
     with pytest.raises(Conflict, match="pinned"):
         fit(gold)
+
+
+def test_a_run_says_what_it_scores() -> None:
+    """Left out, it would be everything: with a judge that is paid for, a forgotten option costs money."""
+    gold = world()
+    name = str(fit(gold).version)
+    with pytest.raises(CommandError, match="--dataset D@N, --queue Q, --from A..B, or --all") as refused:
+        call_command("score", name)
+    assert refused.value.returncode == 2 and not ScoringRun.objects.exists()
+    call_command("score", name, "--all")
+    call_command("score", name, "--dataset", str(gold))
+    everything, some = (run.total for run in ScoringRun.objects.order_by("id"))
+    assert everything >= some > 0
 
 
 def test_command_and_api_fit_and_run() -> None:

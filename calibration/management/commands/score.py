@@ -1,10 +1,10 @@
-"""`score CLASSIFIER@VERSION (--dataset D@N | --queue Q | --from A..B) [--resume]`: run a classifier, store predictions."""
+"""`score CLASSIFIER@VERSION (--dataset D@N | --queue Q | --from A..B | --all) [--resume]`: run a classifier, store predictions."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 from tqdm import tqdm
 
 from calibration import classifiers, scoring
@@ -22,6 +22,7 @@ class Command(VerbCommand):
         frame.add_argument("--dataset", metavar="D@N", help="the units of a gold dataset version")
         frame.add_argument("--queue", metavar="Q", help="the items of a queue")
         frame.add_argument("--from", dest="period", metavar="A..B", help="conversations of these days, both included")
+        frame.add_argument("--all", action="store_true", help="every conversation there is")
         parser.add_argument(
             "--resume", action="store_true", help="go on with the last run; failed units are tried again"
         )
@@ -69,4 +70,7 @@ def _frame(options: dict[str, Any]) -> dict[str, str]:
                 "bad_period", f"{options['period']!r} is not a period like 2026-01-01..2026-01-31", field="--from"
             )
         return {"from": since, "to": until}
-    return {}
+    if options["all"]:
+        return {}
+    # Left out, it would be everything, which costs money where a judge is paid for.
+    raise CommandError("say what is scored: --dataset D@N, --queue Q, --from A..B, or --all", returncode=2)
