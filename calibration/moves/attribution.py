@@ -122,7 +122,7 @@ def measure_of(signal: Signal, value: str) -> Measure:
     value = value or _first_asked(signal, categories)
     if value == MEAN and signal.scale != Signal.Scale.MULTILABEL:
         scores = [category.score for category in categories]
-        if any(score is None for score in scores):
+        if not has_mean(signal):
             raise Refused("no_scores", f"the categories of {signal.slug} have no scores to average", field="value")
         return Measure("mean score", MEAN, names, tuple(float(score or 0.0) for score in scores))
     if value not in names:
@@ -130,6 +130,14 @@ def measure_of(signal: Signal, value: str) -> Measure:
     if signal.scale == Signal.Scale.MULTILABEL:
         return Measure(f"share of {value}", value, (HAS, HAS_NOT), (1.0, 0.0), multilabel=True)
     return Measure(f"share of {value}", value, names, tuple(float(name == value) for name in names))
+
+
+def has_mean(signal: Signal) -> bool:
+    """Whether there is a mean to chart: of numbers, or of categories that all have a score."""
+    if signal.scale == Signal.Scale.INTERVAL:
+        return True
+    scored = not signal.categories.filter(score=None).exists()
+    return scored and signal.scale != Signal.Scale.MULTILABEL
 
 
 def _first_asked(signal: Signal, categories: Sequence[Category]) -> str:

@@ -116,6 +116,7 @@ class Attribution:
     leading: tuple[str, ...]
     sentence: str
     labels_needed: int | None
+    """None where no labels of these periods would decide it."""
     slices: tuple[SliceParts, ...] = ()
     bridge: int = 0
     notes: tuple[str, ...] = field(default=())
@@ -169,6 +170,8 @@ def attribute(
     observed = change.value or 0.0
     found = verdict(observed, *groups, unit=comparison.unit)
     needed = labels_needed(observed, *groups, labels=counts.total_labels, unit=comparison.unit)
+    if needed is not None and needed > sum(counts.volumes) - counts.total_labels:
+        needed = None  # more than both periods hold
     leaders = leading(found, parts)
     slices = tuple(
         SliceParts(

@@ -102,7 +102,7 @@ def sentence(
     if found == "nothing moved":
         return f"The {measure} hardly moved ({_signed(change, points)}), and neither customers nor classifier did."
     if found == "not enough evidence":
-        return f"{start}, and the labels do not show why yet: {_more(more_labels)}."
+        return f"{start}, and the labels do not show why yet: {_more(more_labels, versions)}."
     told = _listed([f"{_named(name, versions)} ({_with_interval(parts[name], points)})" for name in leaders])
     opening = {
         "customers": "this is the customers, not the classifier",
@@ -116,10 +116,11 @@ def _named(name: str, versions: tuple[str, str]) -> str:
     return f"the upgrade from {versions[0]} to {versions[1]}" if name == "upgrade" else NAMES[name]
 
 
-def _more(labels: int | None) -> str:
-    if labels is None:
-        return "more labels alone would not decide it, more conversations or a wider bridge would"
-    return f"about {labels:,} more labels would decide it"
+def _more(labels: int | None, versions: tuple[str, str]) -> str:
+    if labels is not None:
+        return f"about {labels:,} more labels would decide it"
+    bridge = "" if versions[0] == versions[1] else ", or with more conversations that both versions scored"
+    return f"no labels of these periods would decide it, longer periods may{bridge}"
 
 
 def _clear(part: Estimate) -> bool:

@@ -273,6 +273,7 @@ def _choices(signal: Signal) -> dict[str, Any]:
     return {
         "classifiers": Classifier.objects.filter(signal=signal),
         "categories": signal.categories.all(),
+        "mean": attribution.has_mean(signal),
         "signals": Signal.objects.filter(classifiers__isnull=False, measured=False).distinct().order_by("slug"),
     }
 

@@ -371,6 +371,17 @@ def _points(document: dict[str, Any], name: str) -> int:
     return sum(int(point[name]) for point in document["series"][0]["points"])
 
 
+def test_a_mean_is_offered_only_where_there_is_one(client: Client) -> None:
+    signal = two_months()
+    client.force_login(make_user("eve", role="engineer"))
+    pages = ("/signals/sentiment/trend/", f"/signals/sentiment/moved/?from={JANUARY}&to={MARCH}")
+    signal.categories.update(score=1)
+    assert all("mean score" in client.get(page).text for page in pages)
+    signal.categories.filter(value="neutral").update(score=None)
+    cache.clear()
+    assert not any("mean score" in client.get(page).text for page in pages)
+
+
 def test_pages(client: Client) -> None:
     two_months(shares=(0.55, 0.2, 0.25))
     assert client.get("/trends/")["Location"].startswith("/sign-in/")

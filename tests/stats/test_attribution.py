@@ -427,4 +427,28 @@ def test_the_sentence_of_more_conversations() -> None:
     thin = [SliceMovement({}, make_period(0.3, V1, volume=60, labels=60), make_period(0.33, V1, volume=60, labels=60))]
     found = attribute(make_comparison(thin), rng=rng())
     assert found.labels_needed is None
-    assert "more conversations" in found.sentence
+    assert found.sentence.endswith("no labels of these periods would decide it, longer periods may.")
+
+
+def test_no_more_labels_are_asked_for_than_the_periods_hold() -> None:
+    thin = {volume: make_period(0.3, V1, volume=volume, labels=30) for volume in (100, 2000)}
+    later = {volume: make_period(0.42, V1, volume=volume, labels=30) for volume in thin}
+    few, many = (
+        attribute(make_comparison([SliceMovement({}, thin[volume], later[volume])]), rng=rng()) for volume in thin
+    )
+    assert few.labels_needed is None and "longer periods may." in few.sentence
+    assert many.labels_needed is not None and 140 < many.labels_needed < 3940
+
+
+def test_a_bridge_is_a_way_out_only_between_versions() -> None:
+    told = sentence(
+        "share of bad",
+        Estimate(0.1),
+        {},
+        "not enough evidence",
+        (),
+        more_labels=None,
+        versions=("v1", "v2"),
+        points=True,
+    )
+    assert told.endswith("longer periods may, or with more conversations that both versions scored.")
