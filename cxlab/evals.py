@@ -25,7 +25,8 @@ if not apps.ready:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cxlab.settings")
     django.setup()
 
-from calibration import evals, overviews, trust
+from calibration import evals, trust
+from calibration.evidence import standing
 from labeling.values import Scale
 
 
@@ -95,7 +96,7 @@ class Evaluation:
         if scale.kind not in ("interval", "multilabel"):
             known = dict(zip(scale.values, scale.scores, strict=True))
             score = known[answer.value] if known[answer.value] is not None else answer.score
-        told = trust.of(version=found.version, channel=channel, cohort=cohort, gold=overviews.newest_gold())
+        told = trust.of(version=found.version, channel=channel, cohort=cohort, gold=standing.newest())
         label = None if scale.kind == "interval" else answer.value
         return Result(score, label, answer.rationale, str(found.version), Trust(**told), answer.seconds, answer.cost)
 

@@ -15,6 +15,7 @@ from labeling.formats.shapes import (
     Unit,
     answer,
     carried,
+    content_id,
     each,
     line,
     listed,
@@ -97,10 +98,7 @@ def _plain(unit: Unit) -> list[dict[str, Any]]:
 
 def _id(row: Mapping[str, Any], options: Options) -> str:
     of = mapped(row.get(CARRIED), CARRIED).get("of")
-    found = word(row.get("id") if of is None else of, "id")
-    if not found:
-        raise FieldRefused("id", "is required: the line has none")
-    return options.reference(found)
+    return options.reference(word(row.get("id") if of is None else of, "id") or content_id(row.get("text")))
 
 
 FORMAT = Format(

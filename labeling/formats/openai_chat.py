@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -16,6 +15,7 @@ from labeling.formats.shapes import (
     Options,
     Unit,
     carried,
+    content_id,
     dialogue,
     each,
     line,
@@ -69,8 +69,7 @@ def _id(row: Mapping[str, Any], metadata: Mapping[str, Any], options: Options) -
     found = row.get("id", metadata.get("id"))
     if found not in (None, ""):
         return options.reference(word(found, "id"))
-    content = json.dumps(row.get("messages"), sort_keys=True, ensure_ascii=False)
-    return options.reference(hashlib.sha256(content.encode("utf-8", "backslashreplace")).hexdigest()[:16])
+    return options.reference(content_id(row.get("messages")))
 
 
 def write(units: Iterable[Unit], kind: str) -> Iterator[bytes]:

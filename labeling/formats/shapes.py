@@ -6,6 +6,7 @@ what was written comes back as it was; a file that a tool wrote itself has none 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -293,3 +294,9 @@ def line(value: Any) -> bytes:
 def without(row: Mapping[str, Any], *names: str) -> dict[str, Any]:
     """A row without fields that stand elsewhere already, and without what is empty."""
     return {name: value for name, value in row.items() if name not in names and value not in (None, "", {})}
+
+
+def content_id(content: Any) -> str:
+    """An id for what comes without one: the same content has the same, in every file."""
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]

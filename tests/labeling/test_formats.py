@@ -90,6 +90,15 @@ def test_label_studio_fields_under_other_names() -> None:
     assert (found["id"], found["turns"]) == ("5", [{"role": "agent", "text": "Hello"}])
 
 
+def test_a_doccano_line_without_an_id_gets_one_of_its_text() -> None:
+    plain = '{"text": "thank you", "label": ["positive"]}'
+    [read_once] = rows(plain, "doccano", "conversations")
+    [label] = rows(plain, "doccano", "labels", given={"signal": "sentiment", "annotator": "ann"})
+    [other] = rows('{"text": "thanks", "label": ["positive"]}', "doccano", "conversations")
+    assert read_once["id"] == label["conversation"] != other["id"]
+    assert (label["value"], len(read_once["id"])) == ("positive", 16)
+
+
 def test_doccano_lines_need_what_was_asked() -> None:
     line = '{"id": 3, "text": "Great", "label": ["positive"], "Comments": ["sure"], "language": "en"}\n'
     assert rows(line, "doccano", "conversations") == [
