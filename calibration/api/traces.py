@@ -28,10 +28,23 @@ class Traces(APIView):
     scope = "ingest"
     parser_classes: Any = []  # noqa: RUF012 (the body is read as a stream)
 
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
+        """Answers come in the content type of the request, whatever else is said to be accepted."""
+        return super().perform_content_negotiation(request, force=True)
+
+    def handle_exception(self, error: Exception) -> Any:
+        """What is refused before the body is looked at (401, 403, 405) is an OTLP error too."""
+        refused = super().handle_exception(error)
+        response = _refuse(refused.status_code, str(refused.data["title"]), _content_type(self.request))
+        for name in ("WWW-Authenticate", "Allow"):
+            if name in refused:
+                response[name] = refused[name]
+        return response
+
     def post(self, request: Request) -> HttpResponse:
-        content_type = (request.content_type or "").partition(";")[0].strip().lower()
+        content_type = _content_type(request)
         if content_type not in (otlp.PROTOBUF, otlp.JSON):
-            return _refuse(415, f"send {otlp.PROTOBUF} or {otlp.JSON}, not {content_type or 'nothing'}", otlp.JSON)
+            return _refuse(415, f"send {otlp.PROTOBUF} or {otlp.JSON}, not {content_type or 'nothing'}", content_type)
         encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
         if encoding not in ("gzip", "deflate", "identity", ""):
             return _refuse(415, f"Content-Encoding {encoding} is not understood; send gzip", content_type)
@@ -44,6 +57,10 @@ class Traces(APIView):
         except (otlp.Undecodable, zlib.error, EOFError) as error:
             return _refuse(400, str(error), content_type)
         return HttpResponse(otlp.accepted(content_type), content_type=content_type)
+
+
+def _content_type(request: Request) -> str:
+    return (request.content_type or "").partition(";")[0].strip().lower()
 
 
 def _read(request: Request, encoding: str) -> bytes:
@@ -64,8 +81,9 @@ def _read(request: Request, encoding: str) -> bytes:
 
 
 def _refuse(status: int, message: str, content_type: str, *, retry_after: int | None = None) -> HttpResponse:
-    body = _status(message) if content_type == otlp.PROTOBUF else otlp.status_json(message)
-    response = HttpResponse(body, status=status, content_type=content_type)
+    binary = content_type == otlp.PROTOBUF
+    body = _status(message) if binary else otlp.status_json(message)
+    response = HttpResponse(body, status=status, content_type=otlp.PROTOBUF if binary else otlp.JSON)
     if retry_after is not None:
         response["Retry-After"] = str(retry_after)
     return response

@@ -14,6 +14,7 @@ import pytest
 from django.core.management import call_command
 from django.db import DataError, OperationalError
 from django.test import Client
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from calibration import chains, tasks, tracing
 from calibration.models import Prediction, Span, TraceBatch
@@ -200,6 +201,29 @@ def test_each_path_takes_each_key_and_no_stranger(client: Client, secret: str, p
     assert client.post(path, data=body, content_type=otlp.JSON, headers={"X-Api-Key": secret}).status_code == 200
     _, reader = tokens.make(user=make_user(role="engineer"), name="reader", scopes=["read"])
     assert post(client, body, secret=reader, content_type=otlp.JSON, path=path).status_code == 403
+
+
+@pytest.mark.parametrize("path", ["/v1/traces", "/tracer/v1/traces", "/tracer/observation-span/create_otel_span/"])
+@pytest.mark.parametrize(
+    ("sent", "answered"), [(otlp.PROTOBUF, otlp.PROTOBUF), (otlp.JSON, otlp.JSON), ("text/plain", otlp.JSON)]
+)
+def test_who_may_not_is_refused_as_otlp_says(client: Client, path: str, sent: str, answered: str) -> None:
+    _, reader = tokens.make(user=make_user(role="engineer"), name="reader", scopes=["read"])
+    headers = {"Accept": sent}
+    for keys, status in (({}, 401), ({"X-Api-Key": "nobody's"}, 401), ({"X-Api-Key": reader}, 403)):
+        response = client.post(path, data=b"x", content_type=sent, headers=headers | keys)
+        assert (response.status_code, response["Content-Type"]) == (status, answered)
+        if answered == otlp.JSON:
+            assert response.json()["message"]
+        else:
+            assert response.content[:1] == b"\x12" and response.content[1] == len(response.content) - 2
+        assert ("WWW-Authenticate" in response) == (status == 401)
+
+
+def test_an_exporter_may_ask_for_the_type_that_it_sends(client: Client, secret: str) -> None:
+    body = ExportTraceServiceRequest(resource_spans=[{}]).SerializeToString()
+    response = post(client, body, secret=secret, Accept=otlp.PROTOBUF)
+    assert (response.status_code, response["Content-Type"]) == (200, otlp.PROTOBUF)
 
 
 def test_a_worker_that_dies_between_spans_and_conversations_loses_and_doubles_nothing(
