@@ -226,8 +226,9 @@ def _value(scale: Scale, evaluation: traces.Evaluation) -> Any:
     """The evaluation's answer on the signal's scale; None where the scale does not have it."""
     candidates: list[Any] = [evaluation.score] if scale.kind == "interval" else []
     if evaluation.label is not None:
-        same = [value for value in scale.values if value.lower() == evaluation.label.strip().lower()]
-        candidates += [[value] for value in same] if scale.kind == "multilabel" else same
+        for labels in ([evaluation.label.strip()], evaluation.labels):  # a category's name may have a comma itself
+            same = [_category(scale, label) for label in labels]
+            candidates += [same] if scale.kind == "multilabel" else same[: len(same) == 1]
     for candidate in candidates:
         try:
             scale.encode(candidate)
@@ -235,3 +236,9 @@ def _value(scale: Scale, evaluation: traces.Evaluation) -> Any:
             continue
         return candidate
     return None
+
+
+def _category(scale: Scale, label: str) -> str:
+    """The scale's own writing of a label; one that it does not have stays as it is, and is refused."""
+    same = [value for value in scale.values if value.lower() == label.lower()]
+    return label if label in same or not same else same[0]

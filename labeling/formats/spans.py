@@ -94,8 +94,10 @@ class Sessions:
             last: dict[tuple[str, str], dict[str, Any]] = {}
             for found in traces.evaluations(mine):
                 slug = re.sub(r"[^a-z0-9_.-]+", "-", found.name.strip().lower()).strip("-")
-                given = found.label if found.label is not None else found.score
                 signal = self._options.given.get("signal") or slug
+                several = self._options.scales.get(signal) == "multilabel"
+                label = found.labels if several and found.label is not None else found.label
+                given = label if label is not None else found.score
                 row = {
                     "conversation": key, "turn": None, "classifier": slug, "version": found.version.replace(" ", "-"),
                     "signal": signal, "value": answer(given, signal, self._options, "gen_ai.evaluation"),

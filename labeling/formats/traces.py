@@ -42,6 +42,7 @@ UNPINNED = "unpinned"
 """The version of an evaluator that does not say which model or prompt answered: reports call it out."""
 NO_VERSION = re.compile(r"[\s@/]+")
 MOST_TURNS = 2000
+SEPARATORS = re.compile(r"[,;|]")
 NUMBERED = re.compile(r"\.(\d+)\.message\.(role|content)$")
 YEARS = (2000, 2090)
 
@@ -67,6 +68,16 @@ class Evaluation:
     target_span: str
     model: str
     prompt_version: str
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels one by one: of a list as JSON or as Python writes it, or with commas, semicolons or | between them."""
+        if self.label is None:
+            return []
+        document = _json(self.label)
+        parts = document if isinstance(document, list) else SEPARATORS.split(self.label.strip(" []()"))
+        named = dict.fromkeys(name for part in parts if (name := str(part).strip(" '\"")))
+        return list(named) or ([] if self.label.strip().startswith("[") else [self.label])
 
     @property
     def version(self) -> str:
@@ -286,6 +297,12 @@ def _extend(
         said.append({"role": role, "text": text} | ({"at": moment.isoformat()} if moment else {}))
 
 
+def _label(given: Any) -> str | None:
+    if isinstance(given, list):
+        return json.dumps(given, ensure_ascii=False)
+    return None if given in (None, "") else str(given)
+
+
 def evaluations(spans: Iterable[Span]) -> list[Evaluation]:
     """The evaluator spans, in order of time."""
     found = []
@@ -298,7 +315,7 @@ def evaluations(spans: Iterable[Span]) -> list[Evaluation]:
         found.append(
             Evaluation(
                 name=str(given["gen_ai.evaluation.name"]),
-                label=None if label in (None, "") else str(label),
+                label=_label(label),
                 score=float(score) if isinstance(score, int | float) and math.isfinite(score) else None,
                 explanation=str(given.get("gen_ai.evaluation.explanation", "")),
                 target_span=str(given.get("gen_ai.evaluation.target_span_id", "")),

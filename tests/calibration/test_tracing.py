@@ -48,6 +48,8 @@ def post(
 
 def otlp_json(*spans: dict[str, Any], project: str = "shop") -> bytes:
     def value(plain: Any) -> dict[str, Any]:
+        if isinstance(plain, list):
+            return {"arrayValue": {"values": [value(one) for one in plain]}}
         return {"doubleValue": plain} if isinstance(plain, float) else {"stringValue": plain}
 
     def pairs(attributes: dict[str, Any]) -> list[dict[str, Any]]:
@@ -140,6 +142,45 @@ def test_an_evaluators_span_becomes_a_prediction_and_an_unpinned_one_is_called_o
     [prediction] = Prediction.objects.select_related("version__classifier")
     assert str(prediction.version) == "sentiment@unpinned"
     assert (prediction.value, prediction.score, prediction.rationale) == ("negative", 0.2, "sounds cross")
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ("anger", ["anger"]),
+        ('["anger", "annoyance"]', ["anger", "annoyance"]),
+        ("Annoyance, anger", ["anger", "annoyance"]),
+        (["anger", "annoyance"], ["anger", "annoyance"]),
+        ("['anger', 'annoyance']", ["anger", "annoyance"]),
+        ("joy, or not", ["joy, or not"]),
+        ("anger, fear", None),
+        (["anger", "fear"], None),
+        (" ", None),
+    ],
+)
+def test_an_evaluators_labels_are_kept_or_refused_together(
+    client: Client, secret: str, given: Any, value: list[str] | None
+) -> None:
+    make_signal("mtone", scale="multilabel", values=("anger", "annoyance", "joy, or not"))
+    said = {"id": 1, "attributes": {"session.id": "s", "input.value": "Hi"}}
+    judged = {"gen_ai.evaluation.name": "mtone", "gen_ai.evaluation.score.label": given, "session.id": "s"}
+    post(client, otlp_json(said, {"id": 2, "attributes": judged}), secret=secret, content_type=otlp.JSON)
+    found = [json.loads(text) for text in Prediction.objects.values_list("value", flat=True)]
+    assert found == ([] if value is None else [value])
+
+
+def test_a_list_of_one_label_is_that_label_and_of_two_none(client: Client, secret: str) -> None:
+    make_signal("sentiment")
+    spans = [
+        {"id": 1, "attributes": {"session.id": "s", "input.value": "Hi"}},
+        *({"id": 2 + n, "attributes": {"session.id": "s", "gen_ai.evaluation.name": "sentiment",
+            "gen_ai.request.model": f"m{n}", "gen_ai.prompt.template.version": "1", "gen_ai.evaluation.score.label": label}}
+          for n, label in enumerate((["Negative"], ["negative", "neutral"]))),
+    ]  # fmt: skip
+    post(client, otlp_json(*spans), secret=secret, content_type=otlp.JSON)
+    assert [(p.version.version, p.value) for p in Prediction.objects.select_related("version")] == [
+        ("m0+1", "negative")
+    ]
 
 
 def test_a_crash_after_the_answer_loses_nothing(client: Client, secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
