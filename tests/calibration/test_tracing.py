@@ -22,7 +22,7 @@ from labeling import privacy, tokens
 from labeling.formats import otlp
 from labeling.models import Conversation
 from tests.labeling.test_traces_format import START, bodies
-from tests.make import make_queue, make_signal, make_user
+from tests.make import make_label, make_queue, make_signal, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -59,6 +59,7 @@ def otlp_json(*spans: dict[str, Any], project: str = "shop") -> bytes:
         {
             "traceId": f"{span.get('trace', 1):032x}",
             "spanId": f"{span['id']:016x}",
+            "parentSpanId": f"{span['parent']:016x}" if "parent" in span else "",
             "name": "turn",
             "startTimeUnixNano": str(START + span["id"]),
             "endTimeUnixNano": str(START + span["id"] + 5),
@@ -123,6 +124,78 @@ def test_spans_in_any_order_split_and_repeated_give_the_same(client: Client, sec
         results.append(stored())
     assert [row[0] for row in results[0]] == ["shop:s"]
     assert all(result == results[0] for result in results)
+
+
+def frameworks() -> dict[str, list[dict[str, Any]]]:
+    """Traces whose roots say where they belong and nothing else, as several frameworks send them."""
+    root = {"id": 1, "attributes": {"session.id": "s", "channel": "voice", "cohort": "ent"}}
+    words = {"input.value": "Where is it?", "output.value": "On its way."}
+    messages = json.dumps([{"role": "user", "content": "Where is it?"}])
+    return {
+        "model": [root, {"id": 2, "parent": 1, "attributes": {"gen_ai.span.kind": "LLM", **words}}],
+        "no session": [
+            {"id": 1, "attributes": {"gen_ai.span.kind": "CHAIN", "channel": "voice", "cohort": "ent"}},
+            {"id": 2, "parent": 1, "attributes": {"gen_ai.span.kind": "LLM", **words}},
+        ],
+        "chain": [
+            root,
+            {"id": 2, "parent": 1, "attributes": {"gen_ai.span.kind": "CHAIN", **words}},
+            {"id": 3, "parent": 2, "attributes": {"gen_ai.span.kind": "LLM", **words, "input.value": "prompt"}},
+        ],
+        "pipecat": [
+            root,
+            {"id": 2, "parent": 1},
+            {"id": 3, "parent": 2, "attributes": {"transcript": "where is it"}},
+            {"id": 4, "parent": 2, "attributes": {"input": messages, "output": "On its way."}},
+            {"id": 5, "parent": 2, "attributes": {"text": "On its way."}},
+        ],
+        "livekit": [
+            root,
+            {"id": 2, "parent": 1, "attributes": {"lk.user_transcript": "Where is it?"}},
+            {"id": 3, "parent": 1, "attributes": {"lk.response.text": "On its way."}},
+        ],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("framework", frameworks())
+def test_a_root_without_words_in_any_order_and_split_gives_the_same(
+    client: Client, secret: str, framework: str
+) -> None:
+    spans = frameworks()[framework]
+    rng = random.Random(7)
+    orders = [spans, spans[::-1], *(rng.sample(spans, len(spans)) for _ in range(6))]
+    for number, order in enumerate(orders):
+        Conversation.objects.all().delete()
+        Span.objects.all().delete()
+        size = number % len(spans) + 1
+        built = 0
+        for first in range(0, len(order), size):
+            post(client, otlp_json(*order[first : first + size]), secret=secret, content_type=otlp.JSON)
+            assert built <= len(stored()) <= 1
+            built = len(stored())
+        [conversation] = Conversation.objects.all()
+        assert conversation.external_id == ("shop:" + ("s" if framework != "no session" else f"{1:032x}"))
+        assert (conversation.channel, conversation.cohort) == ("voice", "ent")
+        assert [(turn["role"], turn["text"]) for turn in conversation.turns] == [
+            ("customer", "Where is it?"), ("agent", "On its way."),
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize("framework", ["no session", "model"])
+def test_labels_and_items_stay_when_a_root_without_words_arrives_last(
+    client: Client, secret: str, framework: str
+) -> None:
+    annotator, signal = make_user(), make_signal("sentiment")
+    root, child = frameworks()[framework]
+    post(client, otlp_json(child), secret=secret, content_type=otlp.JSON)
+    before = Conversation.objects.get()
+    make_queue(signals=[signal], members=[annotator], conversations=[before])
+    make_label(before, signal, annotator, "positive")
+    post(client, otlp_json(root), secret=secret, content_type=otlp.JSON)
+    before.refresh_from_db()
+    assert (len(before.turns), before.items.count(), before.labels.count()) == (2, 1, 1)
+    latest = Conversation.objects.latest("id")
+    assert (len(latest.turns), latest.channel, latest.cohort) == (2, "voice", "ent")
 
 
 def test_an_evaluators_span_becomes_a_prediction_and_an_unpinned_one_is_called_out(client: Client, secret: str) -> None:
@@ -383,10 +456,7 @@ def agent_spans() -> list[dict[str, Any]]:
 
 
 def test_the_conversation_shows_its_chain_and_calls_out_what_is_no_prediction(client: Client, secret: str) -> None:
-    document = json.loads(otlp_json(*agent_spans()))
-    for span, sent in zip(document["resourceSpans"][0]["scopeSpans"][0]["spans"], agent_spans(), strict=True):
-        span["parentSpanId"] = f"{sent['parent']:016x}" if "parent" in sent else ""
-    post(client, json.dumps(document).encode(), secret=secret, content_type=otlp.JSON)
+    post(client, otlp_json(*agent_spans()), secret=secret, content_type=otlp.JSON)
     chain = chains.of_conversation("shop:s", mask=privacy.NOTHING)
     assert chain is not None
     assert [(step.kind, step.depth, step.gave) for step in chain.steps] == [

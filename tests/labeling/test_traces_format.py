@@ -101,6 +101,160 @@ def test_without_messages_the_root_says_what_was_said_and_data_is_no_speech() ->
     assert said([root, inner, data]) == [("customer", "How long?"), ("agent", "Five days.")]
 
 
+EXCHANGE = [("customer", "Where is it?"), ("agent", "On its way.")]
+WORDS: dict[str, Any] = {"input__value": "Where is it?", "output__value": "On its way."}
+
+
+def call(span: str = "call", at: int = 1, parent: str = "s1", **kw: Any) -> Span:
+    return make_span(span=span, at=at, parent=parent, gen_ai__span__kind="LLM", **(kw or WORDS))
+
+
+@pytest.mark.parametrize("root", [{}, {"session__id": "s"}, {"gen_ai__span__kind": "CHAIN"}, {"input__value": "{}"}])
+def test_below_a_root_without_words_the_topmost_spans_that_have_any_say_what_was_said(root: dict[str, Any]) -> None:
+    chain = make_span(span="chain", at=1, parent="s1", gen_ai__span__kind="CHAIN", **WORDS)
+    prompt = call(at=2, parent="chain", input__value="Answer this: Where is it?", output__value="On its way!")
+    assert said([make_span(**root), chain, prompt]) == EXCHANGE
+
+
+def test_each_side_has_its_own_topmost_spans() -> None:
+    asked = make_span(gen_ai__span__kind="CHAIN", input__value="Where is it?")
+    assert said([asked, call(input__value="prompt", output__value="On its way.")]) == EXCHANGE
+    answered = make_span(gen_ai__span__kind="CHAIN", output__value="On its way.")
+    assert said([answered, call(input__value="Where is it?", output__value="draft")]) == EXCHANGE
+    heard = make_span(span="stt", at=1, parent="s1", transcript="Where is it?")
+    assert said([answered, heard]) == EXCHANGE
+
+
+def test_spans_that_are_said_to_run_in_each_other_are_not_lost() -> None:
+    both = [call("a", 0, "b"), call("b", 1, "a")]
+    assert said(both) == EXCHANGE
+    assert said([call("a", 0, "a")]) == EXCHANGE
+
+
+def test_what_tools_say_to_each_other_counts_only_where_nobody_else_speaks() -> None:
+    tool = make_span(span="tool", at=1, parent="s1", gen_ai__span__kind="TOOL", input__value="x", output__value="y")
+    inside = call("inside", 2, "tool", input__value="Shorten this", output__value="Short")
+    assert said([make_span(), tool, inside, call()]) == EXCHANGE
+    assert said([make_span(), tool, inside]) == [("customer", "Shorten this"), ("agent", "Short")]
+
+
+def test_a_step_that_splits_a_text_says_nothing() -> None:
+    step = make_span(span="split", parent="s1", gen_ai__span__kind="CHAIN", input__value='{"text": "Refunds take five days."}',
+                     output__value='["Refunds take five days."]')  # fmt: skip
+    assert said([make_span(input__value='{"nodes": []}'), step]) == said([step]) == []
+
+
+def test_beside_messages_of_calls_models_speak_and_steps_do_not() -> None:
+    greeting = call("greeting", 1, output__value="Hello.")
+    step = make_span(span="template", at=2, parent="s1", gen_ai__span__kind="CHAIN", **WORDS)
+    answer = llm("answer", 3, [("user", "Hi")], "How can I help?", parent="s1")
+    both = [("agent", "Hello."), ("customer", "Hi"), ("agent", "How can I help?")]
+    assert said([make_span(), greeting, step, answer]) == both
+    within = call("greeting", 1, "chain", output__value="Hello.")
+    chain = make_span(span="chain", at=1, parent="s1", gen_ai__span__kind="CHAIN", output__value="raw")
+    assert said([make_span(), chain, within, answer]) == both
+
+
+def pipecat() -> list[Span]:
+    """Two turns, the first one heard in two pieces and said in two sentences, after a greeting that no model wrote."""
+    history = [("system", "Be kind"), ("user", "where is my refund")]
+    later = [*history, ("assistant", "It was issued today. It takes **two days**."), ("user", "yes")]
+
+    def model(number: int, at: int, heard: list[tuple[str, str]], output: str) -> Span:
+        messages = json.dumps([{"role": role, "content": text} for role, text in heard])
+        return make_span(span=f"llm{number}", at=at, parent=f"turn{number}", gen_ai__operation__name="chat",
+                         input=messages, output=output)  # fmt: skip
+
+    return [
+        make_span(span="conversation", conversation__id="c"),
+        make_span(span="turn0", parent="conversation"),
+        make_span(span="tts0", at=1, parent="turn0", text="Hello there."),
+        make_span(span="turn1", at=2, parent="conversation"),
+        make_span(span="stt1a", at=2, parent="turn1", transcript="Where is"),
+        make_span(span="stt1b", at=3, parent="turn1", transcript="my refund?", is_final=True),
+        model(1, 4, history, "It was issued today. It takes **two days**."),
+        make_span(span="tts1a", at=5, parent="turn1", text="It was issued today."),
+        make_span(span="tts1b", at=6, parent="turn1", text="It takes two days."),
+        make_span(span="turn2", at=7, parent="conversation"),
+        make_span(span="stt2", at=7, parent="turn2", transcript="Yes"),
+        model(2, 8, later, "Bye."),
+        make_span(span="tts2", at=9, parent="turn2", text="Bye."),
+    ]
+
+
+def test_a_call_is_said_once_by_all_who_heard_wrote_and_spoke_it() -> None:
+    assert said(pipecat()) == [
+        ("agent", "Hello there."), ("system", "Be kind"), ("customer", "where is my refund"),
+        ("agent", "It was issued today. It takes **two days**."), ("customer", "yes"), ("agent", "Bye."),
+    ]  # fmt: skip
+
+
+def test_a_call_without_its_models_is_what_was_heard_and_spoken() -> None:
+    spoken = [span for span in pipecat() if not span.span_id.startswith("llm")]
+    again = make_span(span="stt3", at=10, parent="turn2", transcript="Yes")
+    assert said([*spoken, again]) == [
+        ("agent", "Hello there."), ("customer", "Where is"), ("customer", "my refund?"), ("agent", "It was issued today."),
+        ("agent", "It takes two days."), ("customer", "Yes"), ("agent", "Bye."), ("customer", "Yes"),
+    ]  # fmt: skip
+
+
+def test_what_was_spoken_and_not_written_stays_though_other_turns_have_its_words() -> None:
+    heard = [make_span(span=f"stt{at}", at=at, transcript=text) for at, text in ((1, "Okay"), (5, "Okay thanks"))]
+    assert said([*heard, call(at=6, input__value="okay thanks", output__value="Bye.")]) == [
+        ("customer", "Okay"), ("customer", "okay thanks"), ("agent", "Bye."),
+    ]  # fmt: skip
+
+
+def test_a_model_with_a_list_of_messages_and_spans_of_livekit_give_both_sides() -> None:
+    [alone] = [span for span in pipecat() if span.span_id == "llm1"]
+    assert [role for role, _ in said([alone])] == ["system", "customer", "agent"]
+    heard = make_span(span="b", at=0, parent="s1", lk__user_transcript="Where is it?")
+    answered = make_span(span="a", at=0, parent="s1", lk__response__text="On its way.")
+    assert said([make_span(), heard, answered]) == EXCHANGE
+
+
+def test_more_spans_never_silence_a_trace_and_their_order_says_nothing() -> None:
+    rng = random.Random(5)
+    kinds = ["CHAIN", "LLM", "TOOL", "AGENT", "EVALUATOR", "UNKNOWN"]
+    carried: list[dict[str, Any]] = [
+        {}, WORDS, {"input__value": "Hi"}, {"output__value": "Yes"}, {"output__value": "[1]"}, {"transcript": "Hi"},
+        {"text": "Yes"}, {"gen_ai__input__messages": '[{"role": "user", "content": "Hi"}]'},
+        {"lk__response__text": "Yes"}, {"input": '[{"role": "user", "content": "Hi"}]', "output": "Yes"},
+    ]  # fmt: skip
+    for _ in range(300):
+        size = rng.randint(1, 7)
+        spans = [
+            make_span(span=f"s{n}", at=rng.randint(0, 3), parent=rng.choice(["", *(f"s{m}" for m in range(size))]),
+                      gen_ai__span__kind=rng.choice(kinds), **rng.choice(carried))
+            for n in range(size)
+        ]  # fmt: skip
+        whole = said(spans)
+        for count in range(1, size + 1):
+            some = rng.sample(spans, count)
+            assert whole or not said(some)
+        assert said(rng.sample(spans, size)) == whole
+
+
+@pytest.mark.parametrize(
+    ("given", "labels"),
+    [
+        ("anger", ["anger"]),
+        (["anger", "annoyance"], ["anger", "annoyance"]),
+        ('["anger", "annoyance"]', ["anger", "annoyance"]),
+        ("['anger', 'annoyance']", ["anger", "annoyance"]),
+        ("anger, annoyance", ["anger", "annoyance"]),
+        ("anger|annoyance|anger", ["anger", "annoyance"]),
+        ("[]", []),
+        ([], []),
+        (" , ", [" , "]),
+    ],
+)
+def test_an_evaluation_may_have_several_labels(given: Any, labels: list[str]) -> None:
+    span = make_span(gen_ai__evaluation__name="tone", gen_ai__evaluation__score__label=given)
+    [found] = traces.evaluations([span])
+    assert found.labels == labels
+
+
 @pytest.mark.parametrize(
     ("attributes", "channel", "cohort"),
     [
