@@ -112,6 +112,12 @@ class Case:
     def unit(self) -> Unit:
         return Unit(self.conversation.id, self.turn, self.signal.id)
 
+    def to_correct(self, reviewer: User) -> Ruling | None:
+        """What the reviewer may want to begin with: the ruling that holds, or the one that they have just withdrawn."""
+        if self.ruling is not None or not self.earlier or self.earlier[0].withdrawn_by != reviewer:
+            return self.ruling
+        return self.earlier[0]
+
 
 def disagreements(scope: Scope, *, ruled: bool = False) -> list[Disagreement]:
     """The units of `scope` whose labels differ and that nobody has ruled on (or, `ruled`, somebody has).
@@ -259,7 +265,7 @@ def case(scope: Scope, unit: Unit) -> Case | None:
         return None
     rulings = list(
         Ruling.objects.filter(conversation_id=unit.conversation, turn=unit.turn, signal_id=unit.signal)
-        .select_related("reviewer")
+        .select_related("reviewer", "withdrawn_by")
         .order_by("-decided_at", "-id")
     )
     signal = labels[0].signal
@@ -341,6 +347,29 @@ def rule(
             )
     except IntegrityError as error:
         raise Conflict("ruled_already", "somebody else has decided this at the same moment: look again") from error
+
+
+def withdraw(
+    *, by: User, signal: Signal, conversation: Conversation, now: datetime, turn: int = WHOLE, ruling: int | None = None
+) -> Ruling:
+    """Take back the ruling that holds, so that the unit is open again; it is kept, with who withdrew it and when. With
+    `ruling`, its id, only that one: what somebody has decided since was not meant.
+
+    What was frozen stays frozen: gold has copies of its own. Raises Forbidden below the role of reviewer, Conflict where
+    no ruling holds, or another one.
+    """
+    if not by.may("reviewer"):
+        raise Forbidden("not_a_reviewer", "withdrawing a decision is for reviewers and above")
+    holds = Ruling.objects.filter(conversation=conversation, turn=turn, signal=signal, superseded_at__isnull=True)
+    found = holds.select_related("conversation", "signal", "reviewer").first()
+    if found is None:
+        raise Conflict("not_ruled", "there is no decision here to withdraw")
+    if ruling not in (None, found.id):
+        raise Conflict("ruled_again", f"{found.reviewer.username} has decided this since: look again")
+    if not holds.filter(id=found.id).update(superseded_at=now, withdrawn_by=by):
+        raise Conflict("ruled_again", "somebody else has decided or withdrawn this at the same moment: look again")
+    found.superseded_at, found.withdrawn_by = now, by
+    return found
 
 
 def queue_closed(queue: Queue) -> Conflict:

@@ -19,7 +19,7 @@ OFTEN, PAIRS = 0.25, 10
 """Two answers are mixed up for a reason when that share of at least so many pairs of people differ: then a further vote is
 another toss of the same coin, and the guideline is what to mend."""
 TO_COME, ALL_HAD_IT = "A label is still to come.", "Every member has had it."
-CLOSED = "The queue is closed: an engineer can open it."
+CLOSED = "The queue is closed; for further labels an engineer can open it."
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,15 @@ LABELING = (
         "OLD.frozen_at IS NOT NULL",
     ),
 )
+RULINGS = (
+    Guard(
+        "ruling_ends_once",
+        "labeling_ruling",
+        "UPDATE OF superseded_at, withdrawn_by_id",
+        "a ruling that has ended stays as it is",
+        "OLD.superseded_at IS NOT NULL",
+    ),
+)
 CHECKS = (
     Guard("check_answer_keeps", "labeling_checkanswer", f"UPDATE OF {_CHECK}", "answers to checks are append-only"),
     Guard("check_answer_stays", "labeling_checkanswer", "DELETE", "answers to checks are append-only"),
@@ -105,7 +114,7 @@ CALIBRATION = (
     Guard("report_stays", "calibration_agreementreport", "DELETE", "a report stays"),
 )
 
-ALL = (*LABELING, *CHECKS, *CALIBRATION)
+ALL = (*LABELING, *RULINGS, *CHECKS, *CALIBRATION)
 
 
 def down(vendor: str) -> list[str]:

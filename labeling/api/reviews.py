@@ -25,11 +25,14 @@ from labeling.values import Scale
 MOST = 1000
 
 
-class RulingSerializer(serializers.Serializer[Any]):
+class UnitSerializer(serializers.Serializer[Any]):
     queue = serializers.SlugField(required=False, help_text="the queue of the item, where there is one")
     conversation = serializers.CharField()
     turn = serializers.IntegerField(required=False, allow_null=True, min_value=0)
     signal = serializers.SlugField()
+
+
+class RulingSerializer(UnitSerializer):
     value: Any = serializers.JSONField(help_text="as in a label")
     reason = serializers.ChoiceField(choices=Ruling.Reason.choices)
     note = serializers.CharField(required=False, allow_blank=True, default="")
@@ -79,16 +82,7 @@ class Reviews(APIView):
         asked = RulingSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         told = asked.validated_data
-        turn = WHOLE if told.get("turn") is None else told["turn"]
-        conversation = Conversation.objects.filter(external_id=told["conversation"]).first()
-        if conversation is None:
-            raise NotFound("unknown_conversation", "there is no such conversation", field="conversation")
-        item = None
-        if told.get("queue"):
-            queue = access.queue_to_review(reviewer, told["queue"])
-            item = Item.objects.filter(queue=queue, conversation=conversation, turn=turn).first()
-            if item is None:
-                raise NotFound("unknown_item", f"{queue.slug} has no such item", field="conversation")
+        conversation, turn, item = _unit(reviewer, told)
         ruling = adjudication.rule(
             reviewer=reviewer,
             signal=_signal(told["signal"]),
@@ -110,6 +104,37 @@ class Reviews(APIView):
         if signal:
             return Scope(signal=_signal(signal))
         raise Refused("no_scope", "name a queue or a signal: ?queue= or ?signal=", field="queue")
+
+
+class WithdrawSerializer(UnitSerializer):
+    ruling = serializers.IntegerField(
+        required=False, help_text="its id: with it, what somebody has decided since is not withdrawn"
+    )
+
+
+class Withdraw(APIView):
+    """Withdraw the ruling that holds on a unit, which is open again; the ruling is kept, with who withdrew it and when.
+    For reviewers and above; refused (409) where there is none. Frozen gold stays what it was."""
+
+    scope = "label"
+
+    @extend_schema(summary="Withdraw a ruling", request=WithdrawSerializer, responses=OpenApiTypes.OBJECT)
+    def post(self, request: Request) -> Response:
+        reviewer = _reviewer(request)
+        asked = WithdrawSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        told = asked.validated_data
+        conversation, turn, _ = _unit(reviewer, told)
+        ruling = adjudication.withdraw(
+            by=reviewer,
+            signal=_signal(told["signal"]),
+            conversation=conversation,
+            turn=turn,
+            ruling=told.get("ruling"),
+            now=timezone.now(),
+        )
+        ended = {"withdrawn_by": reviewer.username, "withdrawn_at": ruling.superseded_at}
+        return Response({"id": ruling.id, **_told(ruling), **ended})
 
 
 class OneMoreSerializer(serializers.Serializer[Any]):
@@ -250,6 +275,21 @@ def _reviewer(request: Request) -> User:
     if not user.may("reviewer"):
         raise Forbidden("not_a_reviewer", "reviewing is for reviewers and above")
     return user  # type: ignore[no-any-return]
+
+
+def _unit(reviewer: User, told: dict[str, Any]) -> tuple[Conversation, int, Item | None]:
+    """What a ruling is about: a conversation or one of its turns, and the queue's item where a queue is named."""
+    turn = WHOLE if told.get("turn") is None else told["turn"]
+    conversation = Conversation.objects.filter(external_id=told["conversation"]).first()
+    if conversation is None:
+        raise NotFound("unknown_conversation", "there is no such conversation", field="conversation")
+    if not told.get("queue"):
+        return conversation, turn, None
+    queue = access.queue_to_review(reviewer, told["queue"])
+    item = Item.objects.filter(queue=queue, conversation=conversation, turn=turn).first()
+    if item is None:
+        raise NotFound("unknown_item", f"{queue.slug} has no such item", field="conversation")
+    return conversation, turn, item
 
 
 def _signal(slug: str) -> Signal:

@@ -103,7 +103,11 @@ class Label(models.Model):
 
 
 class Ruling(models.Model):
-    """A reviewer's decision on a unit whose labels disagree: who, what, why. A later ruling supersedes an earlier one."""
+    """A reviewer's decision on a unit whose labels disagree: who, what, why.
+
+    It ends at `superseded_at`: when a later one took its place or, `withdrawn_by` somebody, when the unit was opened again.
+    An ended one stays as it is (triggers hold that).
+    """
 
     class Reason(models.TextChoices):
         GUIDELINE_GAP = "guideline_gap", "The guideline does not say"
@@ -123,6 +127,9 @@ class Ruling(models.Model):
     guideline = models.ForeignKey(Guideline, on_delete=models.PROTECT, null=True, blank=True, related_name="rulings")
     decided_at = models.DateTimeField(auto_now_add=True)
     superseded_at = models.DateTimeField(null=True, blank=True)
+    withdrawn_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
 
     class Meta:
         constraints: ClassVar = [
@@ -132,5 +139,9 @@ class Ruling(models.Model):
             models.CheckConstraint(
                 condition=Q(reason__in=["guideline_gap", "slip", "ambiguous", "broken_data"]),
                 name="ruling_reason_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(withdrawn_by__isnull=True) | Q(superseded_at__isnull=False),
+                name="ruling_withdrawn_at_a_time",
             ),
         ]

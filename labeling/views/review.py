@@ -23,6 +23,7 @@ from labeling.models import WHOLE, Item, Queue, Ruling, Signal, Submission, User
 from labeling.personal import Mask
 
 ASIDE_SHOWN = 50
+UNDO_DEPTH = 10
 Act = Callable[[HttpRequest, Scope], HttpResponse]
 
 
@@ -77,6 +78,7 @@ def _page(request: HttpRequest, scope: Scope, *, refused: Refused | None = None)
     if shown is None and waiting:
         shown = adjudication.case(scope, waiting[0].unit)
     advised = advice.of(scope, waiting)
+    last = _last(request, scope)
     context: dict[str, Any] = {
         "scope": scope,
         "waiting": waiting,
@@ -88,6 +90,8 @@ def _page(request: HttpRequest, scope: Scope, *, refused: Refused | None = None)
         "closed": scope.queue is not None and scope.queue.state == Queue.State.CLOSED,
         "keeps_queues": person(request).may("engineer"),
         "refused": refused,
+        "last": last,
+        "last_unit": last and Unit(last.conversation_id, last.turn, last.signal_id).key,
     }
     if shown is None:
         context["ruled"] = len(adjudication.disagreements(scope, ruled=True))
@@ -113,20 +117,18 @@ def _asking(item: Item, advised: Advice | None) -> dict[str, Any]:
 
 
 def _filled(shown: Case, reviewer: User, typed: QueryDict) -> dict[str, Any]:
-    """What stands in the forms: what was typed and refused, else the ruling that holds."""
+    """What stands in the forms: what was typed and refused, else the ruling to correct."""
     mended = {"text": typed.get("text"), "why": typed.get("note")} if "text" in typed else None
-    if "reason" in typed:
-        filled = {"chosen": typed.getlist("value"), "reason": typed["reason"], "note": typed.get("note")}
-    elif shown.ruling is not None:
-        ruling = shown.ruling
-        filled = {
-            "chosen": _members(shown, ruling.value),
-            "reason": ruling.reason,
-            "note": privacy.in_force().text(ruling.note),
-        }
+    filled: dict[str, Any]
+    if ruling := shown.to_correct(reviewer):
+        note = privacy.in_force().text(ruling.note)
+        filled = {"chosen": _members(shown, ruling.value), "reason": ruling.reason, "note": note}
     else:
         last = Ruling.objects.filter(reviewer=reviewer).order_by("-id").values_list("reason", flat=True).first()
         filled = {"chosen": [], "reason": last or Ruling.Reason.SLIP, "note": ""}
+    if "reason" in typed:
+        chosen = typed.getlist("value") or filled["chosen"]
+        filled = {"chosen": chosen, "reason": typed["reason"], "note": typed.get("note")}
     return filled | {"mended": mended}
 
 
@@ -157,6 +159,7 @@ def _case(shown: Case, scope: Scope) -> dict[str, Any]:
         "sentence": _sentence(shown, labels, counts),
         "decided": answer_text(shown, shown.ruling.value, labels) if shown.ruling else None,
         "ruled_note": mask.text(shown.ruling.note) if shown.ruling else "",
+        "earlier": [{"said": answer_text(shown, one.value, labels), "ruling": one} for one in shown.earlier],
         "reasons": Ruling.Reason.choices,
         "guideline": shown.signal.guidelines.first(),
     }
@@ -228,8 +231,8 @@ def decide(request: HttpRequest, scope: Scope) -> HttpResponse:
     """Rule on a unit and go on to the next one."""
     shown = _posted(request, scope)
     note = request.POST.get("note", "").strip()
-    if shown.ruling:
-        note = privacy.in_force().unmasked(note, shown.ruling.note)
+    if before := shown.to_correct(person(request)):
+        note = privacy.in_force().unmasked(note, before.note)
     ruling = adjudication.rule(
         reviewer=person(request),
         signal=shown.signal,
@@ -243,8 +246,32 @@ def decide(request: HttpRequest, scope: Scope) -> HttpResponse:
     )
     labels = {category.value: category.label for category in shown.signal.categories.all()}
     messages.success(request, f"{shown.conversation.external_id}: {answer_text(shown, ruling.value, labels)}", "ruled")
-    request.session["ruled"] = request.POST["unit"]
+    made = [*request.session.get("rulings", []), [scope.address, ruling.id]]
+    request.session["rulings"] = made[-UNDO_DEPTH:]
     return _following(request, scope)
+
+
+def _last(request: HttpRequest, scope: Scope) -> Ruling | None:
+    """What undo takes back: the newest ruling of this session on this page that still holds."""
+    made = [ruling for address, ruling in request.session.get("rulings", []) if address == scope.address]
+    return Ruling.objects.filter(id__in=made, superseded_at__isnull=True).order_by("-id").first() if made else None
+
+
+@act
+def withdraw(request: HttpRequest, scope: Scope) -> HttpResponse:
+    """Open a decided unit again, and show it with what was decided filled in: undo, and what is offered on every decided unit."""
+    shown = _posted(request, scope)
+    ruling = request.POST.get("ruling", "")
+    adjudication.withdraw(
+        by=person(request),
+        signal=shown.signal,
+        conversation=shown.conversation,
+        turn=shown.turn,
+        ruling=int(ruling) if ruling.isdecimal() else None,
+        now=timezone.now(),
+    )
+    messages.success(request, f"{shown.conversation.external_id} is open again.")
+    return redirect(f"{scope.address}?unit={shown.unit.key}")
 
 
 def _answer(request: HttpRequest, signal: Signal) -> Any:

@@ -2,9 +2,17 @@
 "use strict";
 (() => {
   const decision = document.getElementById("decision");
-  if (!decision) return;
-  let sent = false;
   const typing = (target) => target.closest("textarea, select, input:not([type=checkbox]):not([type=radio])");
+  const held = (event) => event.ctrlKey || event.metaKey || event.altKey || event.isComposing;
+  const undo = () => document.getElementById("undo")?.requestSubmit();
+  if (!decision) {
+    // Nothing is left to decide; the last decision may have been a slip.
+    document.addEventListener("keydown", (event) => {
+      if (event.key === "u" && !held(event) && !typing(event.target)) undo();
+    });
+    return;
+  }
+  let sent = false;
   // Of several questions, in practice, one at a time takes the keys, and shows them.
   const groups = [...decision.querySelectorAll("[role=group]")];
   let asked = 0;
@@ -42,7 +50,7 @@
     n: () => document.getElementById("note").focus(),
     o: () => follow("#more"),
     h: toggleGuideline,
-    u: () => follow("#back"),
+    u: undo,
     ArrowRight: () => follow("a[rel=next]"),
     ArrowLeft: () => follow("a[rel=prev]"),
     Enter: next,
@@ -62,7 +70,7 @@
   };
 
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+    if (held(event)) return;
     if (typing(event.target)) {
       if (event.key === "Escape") event.target.blur();
       if (event.key === "Enter" && event.target === field()) {

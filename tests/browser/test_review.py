@@ -64,15 +64,56 @@ def test_one_key_decides_and_brings_the_next(desk: Page) -> None:
     assert ruled() == [("c-0", "negative"), ("c-1", "positive"), ("c-2", "neutral")]
 
 
-def test_a_decision_is_taken_back_by_another(desk: Page) -> None:
+def test_undo_takes_the_last_decisions_back_one_by_one_with_all_that_was_chosen(desk: Page) -> None:
+    desk.keyboard.press("r")
+    desk.keyboard.press("n")
+    desk.keyboard.type("plain")
+    desk.keyboard.press("Escape")
     desk.keyboard.press("1")
     wait_for(desk, "disagreement 1 of 2 open")
+    desk.keyboard.press("2")
+    wait_for(desk, "disagreement 1 of 1 open")
     desk.keyboard.press("u")
-    wait_for(desk, "Decided: Negative.")
+    wait_for(desk, "c-1 is open again.")
+    assert ruled() == [("c-0", "negative")] and "disagreement 1 of 2 open" in desk.inner_text("main")
+    desk.keyboard.press("u")
+    wait_for(desk, "c-0 is open again.")
+    assert ruled() == [] and "disagreement 1 of 3 open" in desk.inner_text("main")
+    assert desk.locator("[aria-pressed=true]").get_attribute("value") == "negative"
+    assert desk.locator("[name=reason]:checked").get_attribute("value") == "ambiguous"
+    assert desk.locator("#note").input_value() == "plain"
+    desk.keyboard.press("u")  # there is no other one
     desk.keyboard.press("3")
     wait_for(desk, "disagreement 1 of 2 open")
     assert ruled() == [("c-0", "positive")]
-    assert Ruling.objects.count() == 2
+    (last,) = Ruling.objects.filter(superseded_at__isnull=True)
+    assert (last.reason, last.note, Ruling.objects.count()) == ("ambiguous", "plain", 3)
+
+
+def test_the_very_last_decision_is_undone_too(desk: Page) -> None:
+    for left in (2, 1):
+        desk.keyboard.press("1")
+        wait_for(desk, f"disagreement 1 of {left} open")
+    with desk.expect_navigation():
+        desk.keyboard.press("1")
+    assert "No disagreement is open here." in desk.inner_text("h1")
+    desk.keyboard.press("u")
+    wait_for(desk, "c-2 is open again.")
+    assert len(ruled()) == 2
+
+
+def test_a_decided_item_that_is_looked_at_later_is_opened_again(desk: Page, queue: Queue) -> None:
+    first = queue.items.order_by("position")[0].conversation
+    signal = queue.signals.get()
+    fay = make_user("fay", role="reviewer")
+    adjudication.rule(
+        signal=signal, conversation=first, value="neutral", reason="slip", reviewer=fay, now=timezone.now()
+    )
+    desk.goto(desk.url.split("?")[0] + f"?unit={first.id}.-1.{signal.id}")
+    wait_for(desk, "Decided: Neutral.")
+    follow(desk, "text=Withdraw the decision", key="Enter")
+    wait_for(desk, "c-0 is open again.")
+    assert ruled() == [] and "Before: Neutral, by fay, withdrawn by eva on" in desk.inner_text("main")
 
 
 def test_reason_and_note_go_with_the_key_and_typing_decides_nothing(desk: Page) -> None:

@@ -283,6 +283,10 @@ def test_notes_of_rulings_are_masked_and_kept_by_who_sends_back_what_they_were_s
         assert MASKED in page and SECRET not in page, path
     reviewer.post("/review/signal/mood/decide/", sent | {"note": MASKED, "value": "positive"})
     assert Ruling.objects.get(superseded_at=None).note == TEXT
+    page = reviewer.post("/review/signal/mood/withdraw/", sent, follow=True).content.decode()
+    assert "is open again" in page and MASKED in page and SECRET not in page
+    reviewer.post("/review/signal/mood/decide/", sent | {"note": MASKED})
+    assert Ruling.objects.get(superseded_at=None).note == TEXT
     reviewer.post("/review/signal/mood/decide/", sent | {"note": "Mended."})
     assert Ruling.objects.get(superseded_at=None).note == "Mended."
     assert as_(ann).get(f"/review/signal/mood/?unit={sent['unit']}").status_code == 403

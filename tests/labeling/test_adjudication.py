@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from labeling import adjudication, queues, sampling
+from labeling import adjudication, gold, queues, sampling
 from labeling.adjudication import Scope, Unit
 from labeling.errors import Conflict, Forbidden, Refused
 from labeling.models import WHOLE, Conversation, Item, Queue, Ruling, Signal, Slot, User
@@ -106,6 +106,44 @@ def test_a_later_ruling_supersedes_and_keeps_the_earlier(signal: Signal) -> None
     assert (first.value, first.superseded_at, second.superseded_at) == ("negative", NOW, None)
     shown = adjudication.case(Scope(queue=queue), Unit(conversation.id, WHOLE, signal.id))
     assert shown is not None and shown.ruling == second and shown.earlier == [first]
+
+
+def test_a_withdrawn_ruling_opens_the_unit_and_is_kept(signal: Signal) -> None:
+    queue, (conversation,) = make_votes(signal, people(2), "np")
+    eva, fay = make_user("eva", role="reviewer"), make_user("fay", role="reviewer")
+    unit: dict[str, Any] = {"signal": signal, "conversation": conversation, "now": NOW}
+    with pytest.raises(Conflict, match="no decision here"):
+        adjudication.withdraw(by=eva, **unit)
+    first = adjudication.rule(reviewer=eva, value="negative", reason="slip", note="plain", **unit)
+    with pytest.raises(Forbidden):
+        adjudication.withdraw(by=User.objects.get(username="p0"), **unit)
+    assert adjudication.withdraw(by=fay, **unit) == first
+    assert len(adjudication.disagreements(Scope(queue=queue))) == 1 == adjudication.waiting_count(signal)
+    assert [(row.open, row.ruled) for row in adjudication.overview()] == [(1, 0)]
+    first.refresh_from_db()
+    assert (first.value, first.reviewer, first.withdrawn_by, first.superseded_at) == ("negative", eva, fay, NOW)
+    shown = adjudication.case(Scope(queue=queue), Unit(conversation.id, WHOLE, signal.id))
+    assert shown is not None and (shown.ruling, shown.earlier) == (None, [first])
+    assert (shown.to_correct(fay), shown.to_correct(eva)) == (first, None)
+    with pytest.raises(Conflict, match="no decision here"):
+        adjudication.withdraw(by=fay, **unit)
+    again = adjudication.rule(reviewer=eva, value="neutral", reason="slip", **unit)
+    with pytest.raises(Conflict, match="eva has decided this since"):
+        adjudication.withdraw(by=fay, ruling=first.id, **unit)
+    again.refresh_from_db()
+    assert again.superseded_at is None
+
+
+def test_frozen_gold_keeps_a_ruling_that_is_withdrawn_later(signal: Signal) -> None:
+    queue, (conversation,) = make_votes(signal, people(2), "np")
+    eva = make_user("eva", role="reviewer")
+    adjudication.rule(reviewer=eva, value="neutral", reason="slip", signal=signal, conversation=conversation, now=NOW)
+    about: dict[str, Any] = {"dataset": "g", "signal": signal, "queues": [queue], "aggregation": "adjudicated", "now": NOW}  # fmt: skip
+    before = gold.freeze(**about)
+    adjudication.withdraw(by=eva, signal=signal, conversation=conversation, now=NOW)
+    after = gold.freeze(**about)
+    assert gold.verify(version=before)
+    assert [version.rows.get().value for version in (before, after)] == ["neutral", None]
 
 
 def test_rulings_are_for_reviewers_and_for_what_was_labelled(signal: Signal) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from labeling import adjudication, guidelines
 from labeling.models import WHOLE, Item, Label, Queue, Ruling, Signal, Slot, User
@@ -62,6 +63,53 @@ def test_names_are_not_in_the_page_until_it_is_decided(client: Client, queue: Qu
     assert ">ben<" in client.get("/review/pilot/").text
 
 
+def test_undo_opens_the_last_one_again_with_what_was_chosen(client: Client, queue: Queue) -> None:
+    eva = make_user("eva", role="reviewer")
+    client.force_login(eva)
+    item = queue.items.order_by("position")[0]
+    done = client.post("/review/queue/pilot/decide/", posted(item, reason="ambiguous", note="plain"), follow=True)
+    ruling = Ruling.objects.get()
+    assert "No disagreement is open here." in done.text and f'name="ruling" value="{ruling.id}"' in done.text
+    undone = client.post("/review/queue/pilot/withdraw/", {"unit": unit_of(item), "ruling": ruling.id}, follow=True)
+    assert "c-1 is open again." in undone.text and "disagreement 1 of 1 open" in undone.text
+    assert 'value="negative" data-key="1" aria-pressed="true"' in undone.text and 'value="plain"' in undone.text
+    assert 'value="ambiguous" checked' in undone.text and "Before: Negative, by eva, withdrawn by eva on" in undone.text
+    assert "undo" not in undone.text and "Withdraw" not in undone.text and ">ben<" not in undone.text
+    refused = client.post("/review/queue/pilot/withdraw/", {"unit": unit_of(item), "ruling": ruling.id})
+    assert refused.status_code == 409 and "there is no decision here to withdraw" in refused.text
+    client.force_login(make_user("fay", role="reviewer"))
+    assert 'aria-pressed="true"' not in client.get("/review/pilot/").text
+
+
+def test_looking_at_a_page_withdraws_nothing(client: Client, queue: Queue) -> None:
+    client.force_login(make_user("eva", role="reviewer"))
+    item = queue.items.order_by("position")[0]
+    client.post("/review/queue/pilot/decide/", posted(item))
+    assert client.get("/review/queue/pilot/withdraw/").status_code == 405
+    shown = client.get(f"/review/pilot/?unit={unit_of(item)}").text
+    assert "Decided: Negative." in shown and "Withdraw the decision" in shown and "Ask one more" not in shown
+    assert Ruling.objects.get().superseded_at is None
+
+
+def test_what_somebody_has_decided_since_is_not_undone(client: Client, queue: Queue) -> None:
+    client.force_login(make_user("eva", role="reviewer"))
+    item = queue.items.order_by("position")[0]
+    client.post("/review/queue/pilot/decide/", posted(item))
+    seen = Ruling.objects.get()
+    fay = make_user("fay", role="reviewer")
+    about: dict[str, Any] = {"signal": seen.signal, "conversation": item.conversation, "now": timezone.now()}
+    adjudication.rule(reviewer=fay, value="neutral", reason="slip", **about)
+    refused = client.post("/review/queue/pilot/withdraw/", posted(item, value="positive", note="mine", ruling=seen.id))
+    assert refused.status_code == 409 and "fay has decided this since: look again" in refused.text
+    assert "Decided: Neutral." in refused.text and 'value="mine"' in refused.text
+    assert ">undo: back" not in client.get("/review/pilot/", {"unit": unit_of(item)}).text
+    # Who may decide again may withdraw, whoever decided.
+    newest = Ruling.objects.get(superseded_at__isnull=True)
+    client.post("/review/queue/pilot/withdraw/", posted(item, ruling=newest.id))
+    newest.refresh_from_db()
+    assert newest.withdrawn_by is not None and newest.withdrawn_by.username == "eva"
+
+
 def test_review_is_for_reviewers(client: Client, queue: Queue) -> None:
     addresses = ["/review/pilot/", "/review/queue/pilot/mixed/"]
     for address in addresses:
@@ -75,7 +123,9 @@ def test_review_is_for_reviewers(client: Client, queue: Queue) -> None:
     client.force_login(User.objects.get(username="ann"))
     assert client.post("/review/queue/pilot/decide/", posted(item)).status_code == 403
     assert client.post("/review/queue/pilot/mend/", posted(item, text="x")).status_code == 403
+    assert client.post("/review/queue/pilot/withdraw/", posted(item)).status_code == 403
     client.force_login(make_user())
+    assert client.post("/review/queue/pilot/withdraw/", posted(item)).status_code == 404
     assert client.post("/review/queue/pilot/decide/", posted(item)).status_code == 404
     assert not Ruling.objects.exists()
 
@@ -114,10 +164,13 @@ def test_a_closed_queue_offers_nothing_that_asks_for_labels(client: Client, queu
     closed(queue)
     for address in ("/review/pilot/", "/review/signal/sentiment/"):
         shown = client.get(address).text
-        assert "The queue is closed: an engineer can open it." in shown and "/queues/" not in shown
+        assert "The queue is closed; for further labels an engineer can open it." in shown and "/queues/" not in shown
         assert not any(words in shown for words in asks) and "one more label" not in shown
     client.force_login(make_user("eve", role="engineer"))
-    assert 'The queue is closed: <a href="/queues/pilot/">open it</a>' in client.get("/review/pilot/").text
+    assert (
+        'The queue is closed; for further labels <a href="/queues/pilot/">open it</a>'
+        in client.get("/review/pilot/").text
+    )
 
 
 def test_nobody_is_asked_while_a_label_is_still_to_come(client: Client, queue: Queue) -> None:
@@ -255,5 +308,16 @@ def test_reviews_over_http(client: Client, queue: Queue) -> None:
     made = client.post("/api/v1/reviews/", sent, "application/json")
     assert made.status_code == 201 and made.json()["reviewer"] == "eva"
     assert client.get("/api/v1/reviews/?queue=pilot").json()["count"] == 0
+    unit = {name: sent[name] for name in ("queue", "conversation", "signal")}
+    for name, status in (("ann", 403), ("zoe", 403), ("eva", 200)):
+        client.force_login(User.objects.filter(username=name).first() or make_user(name))
+        gone = client.post("/api/v1/reviews/withdraw/", unit | {"ruling": made.json()["id"]}, "application/json")
+        assert gone.status_code == status
+    assert (gone.json()["value"], gone.json()["withdrawn_by"]) == ("positive", "eva")
+    assert client.get("/api/v1/reviews/?queue=pilot").json()["count"] == 1
+    none = client.post("/api/v1/reviews/withdraw/", unit, "application/json")
+    assert none.status_code == 409 and none.json()["code"] == "not_ruled"
+    elsewhere = client.post("/api/v1/reviews/withdraw/", unit | {"conversation": "c-9"}, "application/json")
+    assert elsewhere.status_code == 404
     wrong = client.post("/api/v1/reviews/", sent | {"value": "odd"}, "application/json")
     assert wrong.status_code == 422 and wrong.json()["errors"][0]["field"] == "value"

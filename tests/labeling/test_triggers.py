@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from calibration import classifiers
 from calibration.models import Classifier
-from labeling import gold, triggers
+from labeling import adjudication, gold, triggers
 from labeling.formats.jsonl import Record
 from labeling.ingest import labels
 from labeling.models import DatasetVersion, Label
-from tests.make import make_conversation, make_signal
+from tests.make import make_conversation, make_label, make_signal, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -74,6 +76,19 @@ def test_a_label_can_be_superseded() -> None:
     assert Label.objects.update(superseded_at=timezone.now()) == 2
 
 
+def test_a_ruling_ends_once() -> None:
+    """Whether a later one took its place or somebody withdrew it: who and when stays as it was."""
+    eva, signal, conversation = make_user("eva", role="reviewer"), make_signal(), make_conversation()
+    make_label(conversation, signal, eva, "neutral")
+    unit: dict[str, Any] = {"signal": signal, "conversation": conversation, "now": timezone.now()}
+    adjudication.rule(reviewer=eva, value="negative", reason="slip", **unit)
+    assert "CHECK" in refused(f"UPDATE labeling_ruling SET withdrawn_by_id = {eva.id}").upper()
+    adjudication.withdraw(by=eva, **unit)
+    for change in ("superseded_at = NULL, withdrawn_by_id = NULL", "withdrawn_by_id = NULL"):
+        assert "stays as it is" in refused(f"UPDATE labeling_ruling SET {change}")
+    assert "append-only" in refused("UPDATE labeling_ruling SET value = 'positive'")
+
+
 @pytest.mark.parametrize(
     "statement", ["UPDATE calibration_classifierversion SET prompt = 'x'", "DELETE FROM calibration_classifierversion"]
 )
@@ -85,7 +100,7 @@ def test_pinned_versions_stay_as_they_are(statement: str) -> None:
 
 def test_every_guard_stands_after_all_migrations() -> None:
     """A migration that rebuilds a guarded table must put its triggers up anew."""
-    names = {guard.name for guard in (*triggers.LABELING, *triggers.CHECKS, *triggers.CALIBRATION)}
+    names = {guard.name for guard in triggers.ALL}
     source = (
         "SELECT name FROM sqlite_master WHERE type = 'trigger'"
         if connection.vendor == "sqlite"
