@@ -135,16 +135,25 @@ def planner_of(queue: Queue) -> sampling.Planner:
     return prepare(signals=signals, aim=aim, frame=Frame.from_dict(queue.design.get("frame", {})))[1]
 
 
-def unlabelled(signal: Signal, planner: sampling.Planner, nothing: str) -> sampling.Planner:
-    """The planner over units that nobody has labelled; where there are none it refuses with `nothing`."""
+def unlabelled(
+    signal: Signal, planner: sampling.Planner, nothing: str, *, beside: Queue | None = None
+) -> sampling.Planner:
+    """The planner over units that nobody has labelled; where there are none it refuses with `nothing`.
+
+    The items of a queue `beside` which they are drawn belong to the frame as well, but are none to draw.
+    """
     labels = Label.objects.filter(signal=signal, superseded_at__isnull=True)
-    seen = set(labels.values_list("conversation_id", "turn").distinct())
+    own = set(beside.items.values_list("conversation_id", "turn")) if beside else set()
+    seen = set(labels.values_list("conversation_id", "turn").distinct()) - own
 
     def unseen(units: Sequence[FrameUnit]) -> sampling.Plan:
-        fresh = [unit for unit in units if (unit.conversation, unit.turn) not in seen]
+        fresh = {unit.key: unit for unit in units if (unit.conversation, unit.turn) not in seen}
         if not fresh:
             raise Refused("nothing_to_label", nothing)
-        return planner(fresh)
+        plan = planner(list(fresh.values()))
+        if all((fresh[unit.key].conversation, fresh[unit.key].turn) in own for unit in plan.units):
+            raise Refused("nothing_to_label", nothing)
+        return plan
 
     return unseen
 

@@ -33,15 +33,16 @@ class FlagSerializer(serializers.ModelSerializer[DriftFlag]):
 
 
 class OneFlagSerializer(FlagSerializer):
-    """A flag with its history and its recalibration."""
+    """A flag with its history, its recalibration, and those of it that were given up."""
 
     history = serializers.SerializerMethodField()
     causes = serializers.SerializerMethodField()
     consequences = serializers.SerializerMethodField()
     recalibration = serializers.SerializerMethodField()
+    given_up = serializers.SerializerMethodField()
 
     class Meta(FlagSerializer.Meta):
-        fields = (*FlagSerializer.Meta.fields, "causes", "consequences", "history", "recalibration")  # type: ignore[assignment]
+        fields = (*FlagSerializer.Meta.fields, "causes", "consequences", "history", "recalibration", "given_up")  # type: ignore[assignment]
 
     def get_history(self, flag: DriftFlag) -> list[dict[str, Any]]:
         return flags.history(flag)
@@ -55,6 +56,9 @@ class OneFlagSerializer(FlagSerializer):
     def get_recalibration(self, flag: DriftFlag) -> dict[str, Any] | None:
         found = recalibration.of(flag)
         return recalibration.document(found) if found else None
+
+    def get_given_up(self, flag: DriftFlag) -> list[dict[str, Any]]:
+        return [recalibration.document(found) for found in recalibration.given_up(flag)]
 
 
 class EvaluateSerializer(serializers.Serializer[Any]):
@@ -83,11 +87,16 @@ class ReasonSerializer(serializers.Serializer[Any]):
 
 class RecalibrateSerializer(serializers.Serializer[Any]):
     step = serializers.ChoiceField(
-        choices=("open", "fit", "choose", "validate", "promote", "abandon"),
+        choices=("open", "fit", "choose", "more", "validate", "promote", "abandon"),
         default="open",
-        help_text="open draws the top-up queue; the others go on from there",
+        help_text="open draws the top-up queue; the others go on from there, more goes back to its labels",
     )
-    size = serializers.IntegerField(min_value=1, max_value=100_000, default=recalibration.SIZE)
+    size = serializers.IntegerField(
+        min_value=0,
+        max_value=100_000,
+        required=False,
+        help_text=f"for open: items to label, {recalibration.SIZE} without it; for more: items on top, {recalibration.MORE} without it, 0 for none",
+    )
     members = serializers.ListField(child=serializers.CharField(), default=list)
     slices = serializers.ListField(
         child=serializers.JSONField(),
@@ -201,7 +210,11 @@ class Resolve(APIView):
 
 
 class Recalibrate(APIView):
-    """Open the loop, or take its next step: fit a map or choose another version, validate, promote, or give it up."""
+    """Open the loop, or take its next step: fit a map or choose another version, validate, promote.
+
+    After a validation that failed: `more` labels and another fit, `choose` another version, or `abandon`, which ends the
+    recalibration and not the flag.
+    """
 
     scope = "ingest"
 
@@ -211,8 +224,8 @@ class Recalibrate(APIView):
         flag, by = flags.get(flag_id), who(request)
         if asked["step"] == "open":
             members = people_named(asked["members"])
-            slices = asked["slices"]
-            recalibration.open_for(flag=flag, by=by, size=asked["size"], members=members, slices=slices)
+            size = asked.get("size", recalibration.SIZE)
+            recalibration.open_for(flag=flag, by=by, size=size, members=members, slices=asked["slices"])
         else:
             recalibration.step(
                 flag=flag,
@@ -222,6 +235,7 @@ class Recalibrate(APIView):
                 now=timezone.now(),
                 reason=asked["reason"],
                 version=asked["version"],
+                size=asked.get("size"),
             )
         return told(flags.get(flag_id))
 

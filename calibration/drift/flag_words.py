@@ -12,6 +12,7 @@ from calibration.stats.map_fits import LEAST_HELD_OUT
 
 NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten", "Eleven", "Twelve")
 STEPS = ("Slices", "Top-up queue", "Fit", "Validate", "Promote")
+STEP_ACTIONS = {"Fit": "fit", "Validate": "validate", "Promote": "promote"}
 NOTABLE = 0.02
 """A share that is less than two points wrong is not said to cost anything."""
 Kind = DriftFlag.Kind
@@ -163,10 +164,19 @@ def series(flag: DriftFlag) -> list[float]:
 
 
 def step_number(recalibration: Recalibration | None) -> int:
-    """The step (from 1) that waits for somebody; 6 when all are done."""
+    """The step (from 1) that waits for somebody, or that was not done when it was given up; 6 when all are done.
+
+    By what each step left, not by the state: a validation that failed is not done.
+    """
     if recalibration is None:
         return 1
-    return {"labelling": 2, "fitted": 4, "validated": 5, "promoted": 6, "abandoned": 6}[recalibration.state]
+    if recalibration.promoted_id is not None:
+        return 6
+    if recalibration.validation:
+        return 5 if recalibration.validation["passed"] else 4
+    if recalibration.fit:
+        return 4
+    return 3 if recalibration.tries else 2
 
 
 def steps(flag: DriftFlag, recalibration: Recalibration | None, progress: Any) -> list[dict[str, Any]]:
@@ -178,10 +188,12 @@ def steps(flag: DriftFlag, recalibration: Recalibration | None, progress: Any) -
         told[1] = f"{progress.items} items, drawn where a label buys most; {progress.finished} labelled"
         if progress.items < LEAST_HELD_OUT:
             told[1] += f"; these are all there are so far, and a map takes {LEAST_HELD_OUT}"
-        if recalibration.state == Recalibration.State.LABELLING and progress.finished:
+        going = recalibration.state == Recalibration.State.LABELLING
+        if waiting == 2 and (progress.finished if going else progress.finished == progress.items):
             waiting = 3
     if recalibration is not None and recalibration.fit:
         told[2] = _fitted(recalibration.fit)
+    tries = [_tried(one) for one in recalibration.tries] if recalibration else []
     if recalibration is not None and recalibration.validation:
         told[3] = _validated(recalibration.validation)
     if recalibration is not None and recalibration.promoted is not None:
@@ -199,10 +211,22 @@ def steps(flag: DriftFlag, recalibration: Recalibration | None, progress: Any) -
             "told": told[i] or hopes[i],
             "done": i + 1 < waiting or (i == 0 and recalibration is not None),
             "now": i + 1 == waiting and recalibration is not None and recalibration.state != "abandoned",
-            "action": {2: "fit", 3: "validate", 4: "promote"}.get(i),
+            "action": STEP_ACTIONS.get(name) if i + 1 == waiting and not failed(recalibration) else None,
+            "tries": tries if name == "Validate" else [],
         }
         for i, name in enumerate(STEPS)
     ]
+
+
+def failed(recalibration: Recalibration | None) -> list[str]:
+    """Why its validation did not pass; nothing where it did, or where there is none yet."""
+    if recalibration is None or not recalibration.validation or recalibration.validation["passed"]:
+        return []
+    return recalibration.validation.get("reasons") or ["it is not shown to be better"]  # kept before reasons were
+
+
+def _tried(one: dict[str, Any]) -> str:
+    return f"{_fitted(one['fit'])} ({one['dataset']}): {_validated(one['validation'])}"
 
 
 def _fitted(fit: dict[str, Any]) -> str:
@@ -241,7 +265,7 @@ def day(moment: date | datetime | None, *, beside: date | datetime | None = None
 
 def row(flag: DriftFlag) -> dict[str, Any]:
     """Everything that a line of the inbox shows."""
-    known = getattr(flag, "recalibration", None)
+    known = next((one for one in flag.recalibrations.all() if one.state != Recalibration.State.ABANDONED), None)
     return {
         "flag": flag,
         "headline": headline(flag),

@@ -15,6 +15,8 @@ from labeling.models import User
 from labeling.notices import announcing
 
 State = DriftFlag.State
+STANDING = (State.OPEN, State.ACKNOWLEDGED)
+"""Active, and nobody recalibrates it."""
 
 
 def get(flag_id: int) -> DriftFlag:
@@ -36,7 +38,9 @@ def classifier_named(slug: str) -> Classifier:
 
 def active(*, classifier: Classifier | None = None) -> list[DriftFlag]:
     """Open, acknowledged and recalibrating flags, newest first."""
-    flags = DriftFlag.objects.select_related("version__classifier__signal", "assigned_to", "recalibration")
+    flags = DriftFlag.objects.select_related("version__classifier__signal", "assigned_to").prefetch_related(
+        "recalibrations"
+    )
     flags = flags.filter(state__in=DriftFlag.ACTIVE)
     return list(flags.filter(version__classifier=classifier) if classifier else flags)
 
@@ -79,16 +83,19 @@ def acknowledge(*, flag: DriftFlag, by: User | None, note: str = "") -> DriftFla
 
 
 def dismiss(*, flag: DriftFlag, by: User | None, reason: str) -> DriftFlag:
-    """It is no problem, and why; only new evidence can raise it again."""
+    """It is no problem, and why; only new evidence can raise it again. Refused while somebody recalibrates it."""
     reason = reason.strip()
     if not reason:
         raise Refused("no_reason", "say why the flag is dismissed", field="reason")
-    return move(flag=flag, to=State.DISMISSED, allowed=DriftFlag.ACTIVE, action="dismissed", by=by, note=reason)
+    return move(flag=flag, to=State.DISMISSED, allowed=STANDING, action="dismissed", by=by, note=reason)
 
 
 @transaction.atomic
 def resolve(*, flag: DriftFlag, by: User | None, note: str, following: Collection[int] = ()) -> DriftFlag:
-    """What it told of has been mended, and how; with it, by their numbers, flags that may follow from it."""
+    """What it told of has been mended, and how; with it, by their numbers, flags that may follow from it.
+
+    Refused while somebody recalibrates it: that resolves it at its end, or is given up first.
+    """
     note = note.strip()
     if not note:
         raise Refused("no_note", "say how it was mended", field="note")
@@ -96,9 +103,9 @@ def resolve(*, flag: DriftFlag, by: User | None, note: str, following: Collectio
     for number in sorted(following):
         if number not in may_follow:
             raise Refused("does_not_follow", f"flag {number} does not follow from flag {flag.id}", field="following")
-        with_it, seen = f"with flag {flag.id}: {note}", [State.OPEN, State.ACKNOWLEDGED]
-        move(flag=may_follow[number], to=State.RESOLVED, allowed=seen, action="resolved", by=by, note=with_it)
-    return move(flag=flag, to=State.RESOLVED, allowed=DriftFlag.ACTIVE, action="resolved", by=by, note=note)
+        with_it = f"with flag {flag.id}: {note}"
+        move(flag=may_follow[number], to=State.RESOLVED, allowed=STANDING, action="resolved", by=by, note=with_it)
+    return move(flag=flag, to=State.RESOLVED, allowed=STANDING, action="resolved", by=by, note=note)
 
 
 @transaction.atomic
@@ -170,4 +177,7 @@ def note(*, flag: DriftFlag, action: str, by: User | None, text: str) -> None:
 
 def _moved_on(flag: DriftFlag, action: str) -> Conflict:
     state = DriftFlag.objects.values_list("state", flat=True).get(id=flag.id)
+    if state == State.RECALIBRATING:
+        why = f"flag {flag.id} is being recalibrated: give the recalibration up before it is {action}"
+        return Conflict("flag_recalibrating", why)
     return Conflict("flag_moved_on", f"the flag is {state}: it cannot be {action} any more")

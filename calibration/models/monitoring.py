@@ -94,7 +94,10 @@ class FlagEvent(models.Model):
 
 
 class Recalibration(models.Model):
-    """The loop that resolves a flag: slices, top-up queue, labels, fit, validation, promotion. Each step leaves its mark."""
+    """The loop that resolves a flag: slices, top-up queue, labels, fit, validation, promotion. Each step leaves its mark.
+
+    A flag has one at a time; those that were given up stay beside it.
+    """
 
     class State(models.TextChoices):
         LABELLING = "labelling"
@@ -103,7 +106,7 @@ class Recalibration(models.Model):
         PROMOTED = "promoted"
         ABANDONED = "abandoned"
 
-    flag = models.OneToOneField(DriftFlag, on_delete=models.PROTECT, related_name="recalibration")
+    flag = models.ForeignKey(DriftFlag, on_delete=models.PROTECT, related_name="recalibrations")
     queue = models.ForeignKey(Queue, on_delete=models.PROTECT, null=True, blank=True, related_name="recalibrations")
     dataset_version = models.ForeignKey(
         DatasetVersion, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
@@ -112,6 +115,7 @@ class Recalibration(models.Model):
     slices = models.JSONField(default=list)
     fit = models.JSONField(default=dict, help_text="The fitted map, its method and data.")
     validation = models.JSONField(default=dict)
+    tries = models.JSONField(default=list, help_text="Fits that were validated and put aside, the first first.")
     promoted = models.ForeignKey(ClassifierVersion, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     mapped_until = models.DateField(
         null=True,
@@ -123,3 +127,8 @@ class Recalibration(models.Model):
     )
     opened_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["flag"], condition=~Q(state="abandoned"), name="recalibration_once_a_flag")
+        ]

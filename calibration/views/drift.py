@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from calibration import slices
 from calibration.drift import causes, choosing, flag_words, flags, monitoring, recalibration
-from calibration.models import DriftFlag, Monitor
+from calibration.models import DriftFlag, Monitor, Recalibration
 from calibration.moves.periods import Days
 from labeling import queues as queue_verbs
 from labeling.access import person, role_required
@@ -73,11 +73,20 @@ def flag_page(request: HttpRequest, flag_id: int) -> HttpResponse:
 @role_required("engineer")
 @require_POST
 def change(request: HttpRequest, flag_id: int) -> HttpResponse:
-    """One change of a flag, named by the button; htmx gets the line of the inbox anew, others the flag's page."""
+    """One change of a flag, named by the button; htmx gets the line of the inbox anew, others the flag's page.
+
+    What is refused is told there, beside what can be done instead.
+    """
     flag, action = flags.get(flag_id), request.POST.get("action", "")
     if action not in CHANGES:
         raise Refused("unknown_action", f"{action!r} is not a change of a flag", field="action")
-    told = CHANGES[action](flag, request)
+    try:
+        told = CHANGES[action](flag, request)
+    except Refused as refused:
+        if request.htmx:  # type: ignore[attr-defined]
+            raise
+        context = _flag_context(flags.get(flag_id)) | {"refused": refused.message}
+        return render(request, "calibration/flag.html", context, status=refused.status)
     if request.htmx:  # type: ignore[attr-defined]
         return render(request, "calibration/_flag_row.html", {"row": _row(flags.get(flag_id)), "told": told})
     messages.success(request, told)
@@ -124,20 +133,22 @@ def _recalibrate(flag: DriftFlag, request: HttpRequest) -> str:
     if not asked and "choosing" in request.POST:
         raise Refused("no_slice", "choose at least one slice", field="slice")
     row = recalibration.open_for(flag=flag, by=person(request), slices=asked)
-    return f"The top-up queue {row.queue.slug if row.queue else ''} is drawn."
+    return f"The top-up queue {row.queue.slug if row.queue else ''} is open."
+
+
+STEPS_DONE = {
+    "fit": "Frozen and fitted.",
+    "choose": "Frozen and chosen.",
+    "more": "Back to the labels.",
+    "validate": "Validated: it passed.",
+    "promote": "Promoted.",
+    "abandon": "The recalibration is given up; the flag is still open.",
+}
 
 
 def _step(name: str) -> Callable[[DriftFlag, HttpRequest], str]:
-    done = {
-        "fit": "Frozen and fitted.",
-        "choose": "Frozen and chosen.",
-        "validate": "Validated.",
-        "promote": "Promoted.",
-        "abandon": "Given up.",
-    }
-
     def act(flag: DriftFlag, request: HttpRequest) -> str:
-        recalibration.step(
+        row = recalibration.step(
             flag=flag,
             recalibration=recalibration.of(flag),
             step=name,
@@ -145,10 +156,21 @@ def _step(name: str) -> Callable[[DriftFlag, HttpRequest], str]:
             now=timezone.now(),
             reason=request.POST.get("reason", ""),
             version=request.POST.get("version", ""),
+            size=_items(request.POST.get("size", "")),
         )
-        return done[name]
+        if name == "validate" and flag_words.failed(row):
+            return f"Validated: it did not pass, {'; '.join(flag_words.failed(row))}."
+        return STEPS_DONE[name]
 
     return act
+
+
+def _items(asked: str) -> int | None:
+    if not asked:
+        return None
+    if not asked.isdecimal():
+        raise Refused("bad_size", f"{asked!r} is not a number of items", field="size")
+    return int(asked)
 
 
 CHANGES: dict[str, Callable[[DriftFlag, HttpRequest], str]] = {
@@ -158,13 +180,14 @@ CHANGES: dict[str, Callable[[DriftFlag, HttpRequest], str]] = {
     "resolve": _resolve,
     "assign": _assign,
     "recalibrate": _recalibrate,
-    **{name: _step(name) for name in ("fit", "choose", "validate", "promote", "abandon")},
+    **{name: _step(name) for name in STEPS_DONE},
 }
 
 
 def _flag_context(flag: DriftFlag) -> dict[str, Any]:
     row = recalibration.of(flag)
-    progress = queue_verbs.progress([row.queue])[row.queue.id] if row and row.queue else None
+    ended = recalibration.given_up(flag)
+    progress = queue_verbs.progress([one.queue for one in (row, *ended) if one and one.queue])
     consequences = [(other, slices.words(other.slice)) for other in causes.consequences(flag)]
     people = User.objects.filter(is_active=True, role__in=["engineer", "admin"]).order_by("username")
     return {
@@ -173,11 +196,13 @@ def _flag_context(flag: DriftFlag) -> dict[str, Any]:
         "sentence": flag_words.sentence(flag),
         "events": flag.events.select_related("actor"),
         "recalibration": row,
-        "steps": flag_words.steps(flag, row, progress),
-        "progress": progress,
+        "steps": _steps(flag, row, progress),
+        "failed": flag_words.failed(row),
+        "given_up": [(one, _steps(flag, one, progress)) for one in ended],
+        "more": recalibration.MORE,
         "people": people,
         "offers": [] if row or flag.state not in DriftFlag.ACTIVE else choosing.offered(flag),
-        "others": recalibration.others(flag) if row and row.state == row.State.LABELLING else [],
+        "others": recalibration.others(row) if row else [],
         "seen": flag_words.seen(flag.evidence),
         "causes": causes.of(flag),
         "consequences": consequences,
@@ -186,6 +211,10 @@ def _flag_context(flag: DriftFlag) -> dict[str, Any]:
         "where": slices.words(flag.slice),
         "moved": _what_moved(flag),
     }
+
+
+def _steps(flag: DriftFlag, row: Recalibration | None, progress: Mapping[int, Any]) -> list[dict[str, Any]]:
+    return flag_words.steps(flag, row, progress[row.queue.id] if row and row.queue else None)
 
 
 def _what_moved(flag: DriftFlag) -> str:
@@ -213,7 +242,7 @@ def _row(flag: DriftFlag) -> dict[str, Any]:
 
 def _closed() -> list[DriftFlag]:
     rows = DriftFlag.objects.exclude(state__in=DriftFlag.ACTIVE)
-    return list(rows.select_related("version__classifier", "assigned_to", "recalibration")[:50])
+    return list(rows.select_related("version__classifier", "assigned_to").prefetch_related("recalibrations")[:50])
 
 
 def _quiet(watched: list[dict[str, Any]], active: list[DriftFlag]) -> list[dict[str, Any]]:

@@ -14,11 +14,11 @@ from playwright.sync_api import Browser, Page
 
 from calibration.drift import monitoring, recalibration
 from calibration.evidence import gates
-from calibration.models import DriftFlag, GateRun
+from calibration.models import DriftFlag, GateRun, Prediction
 from labeling.models import Conversation, Label, User
 from tests.browser.hands import follow
 from tests.calibration.worlds import NOW, START, VALUES, make_engineer, make_world
-from tests.make import make_weeks
+from tests.make import make_label, make_said, make_version, make_weeks
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -145,6 +145,61 @@ def test_slices_are_chosen_and_a_recalibration_goes_to_its_end(address: str, pag
     assert page.is_visible("text=This flag is resolved.")
     clean(page)
     assert page.is_visible(f"text=judge@v1-r{flag.id} serves from now on")
+
+
+def test_a_failed_validation_is_given_up_and_begun_again(address: str, page: Page) -> None:
+    """By hand: the labels say what the version says, so no map is better; the flag outlives that, and another version ends it."""
+    flag, ann = DriftFlag.objects.get(kind="agreement"), User.objects.get(username="ann")
+    signal = flag.version.classifier.signal
+    rows = [
+        (START + timedelta(weeks=6, hours=at), "voice", "trial", None, VALUES[at % 3 - 1] if at % 4 else VALUES[at % 3])
+        for at in range(150)
+    ]
+    make_weeks(flag.version, rows, ann)
+    said = dict(Prediction.objects.filter(version=flag.version).values_list("conversation_id", "value"))
+    fresh = Conversation.objects.filter(labels__isnull=True).order_by("id").values_list("id", flat=True)
+    truth_of = {home: VALUES[at % 3] for at, home in enumerate(fresh)}
+    older = make_version(signal, "v0")
+    Prediction.objects.bulk_create(
+        make_said(older, home, truth_of[home.id]) for home in Conversation.objects.filter(id__in=list(truth_of))
+    )
+
+    page.goto(f"{address}/drift/{flag.id}/")
+    follow(page, "button:has-text('Recalibrate')")
+    first = recalibration.of(flag)
+    assert first is not None and first.queue is not None
+    first.queue.slots.update(state="done", annotator=ann)
+    for item in first.queue.items.select_related("conversation"):
+        make_label(item.conversation, signal, ann, said[item.conversation_id], item=item)
+    page.reload()
+    for button in ("Freeze and fit", "Compare"):
+        follow(page, f"button:has-text('{button}')")
+    assert page.is_visible(".steps .now:has-text('Validate'):has-text('Not passed, so it cannot be promoted:')")
+    assert page.is_visible(".message:has-text('Validated: it did not pass')")
+    clean(page)
+    page.click("summary:has-text('Label more')")
+    clean(page)
+    page.fill("[name=size]", "0")
+    follow(page, "button:has-text('Back to the labels')", key="Enter")
+    assert page.is_visible(".steps .now:has-text('Freeze and fit')") and page.is_visible("text=tried before:")
+    page.click("summary:has-text('Give up this recalibration')")
+    page.fill("[name=reason]", "the labels were wrong")
+    clean(page)
+    follow(page, "button:has-text('Give up')")
+    assert page.is_visible("text=recalibration given up by ada: the labels were wrong")
+    page.click("#given-up ~ details summary")
+    assert page.locator("#given-up ~ details li.done").count() == 2  # slices and queue; the fit was put aside
+    clean(page)
+
+    Label.objects.filter(item__queue=first.queue).update(superseded_at=NOW)
+    for item in first.queue.items.select_related("conversation"):
+        make_label(item.conversation, signal, ann, truth_of[item.conversation_id], item=item)
+    follow(page, "button:has-text('Recalibrate')")
+    page.click("summary:has-text('Or use another version')")
+    follow(page, "button:has-text('Freeze and hold against it')")
+    for button in ("Compare", "Promote"):
+        follow(page, f"button:has-text('{button}')")
+    assert page.is_visible("text=This flag is resolved.") and page.is_visible("text=judge@v0 serves from now on")
 
 
 def clean(page: Page) -> None:

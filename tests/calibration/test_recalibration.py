@@ -11,7 +11,7 @@ from django.core.cache import cache
 from django.test import Client
 
 from calibration import scoring, volumes
-from calibration.drift import flags, monitoring, recalibration
+from calibration.drift import flag_words, flags, monitoring, recalibration
 from calibration.errors import EvidenceRefused
 from calibration.evidence import history
 from calibration.evidence.pairing import read as pairs_of
@@ -181,15 +181,239 @@ def test_steps_have_an_order(flag: DriftFlag) -> None:
         recalibration.promote(recalibration=row, by=None)
 
 
-def test_giving_up_dismisses_the_flag_with_the_reason(flag: DriftFlag) -> None:
-    row = recalibration.open_for(flag=flag, by=None)
+def test_giving_up_ends_the_recalibration_and_not_the_flag(flag: DriftFlag) -> None:
+    ada = make_engineer()
+    row = recalibration.open_for(flag=flag, by=ada)
     with pytest.raises(Refused, match="why"):
-        recalibration.abandon(recalibration=row, by=None, reason="")
-    row = recalibration.abandon(recalibration=row, by=None, reason="v0 serves again")
-    assert (row.state, flags.get(flag.id).state) == ("abandoned", "dismissed")
+        recalibration.abandon(recalibration=row, by=ada, reason=" ")
+    recalibration.abandon(recalibration=row, by=ada, reason="v0 serves again")
+    recalibration.abandon(recalibration=row, by=None, reason="a second click")
+    assert recalibration.of(flag) is None and recalibration.given_up(flag) == [row]
+    assert flags.get(flag.id).state == "acknowledged" and flags.get(flag.id) in flags.active()
     assert row.queue is not None and Queue.objects.get(id=row.queue.id).state == "closed"
-    with pytest.raises(Conflict):
+    told = [(event.action, event.note) for event in flag.events.all()][2:]
+    assert told == [("recalibration given up", "v0 serves again"), ("acknowledged", "the flag stands")]
+    with pytest.raises(Conflict, match="given up"):
         recalibration.fit(recalibration=row, by=None, now=NOW)
+    monitoring.evaluate(now=NOW)
+    assert DriftFlag.objects.filter(kind="agreement").count() == 1
+
+
+def test_a_flag_that_was_given_up_is_recalibrated_to_its_end(flag: DriftFlag) -> None:
+    """The same slices: the queue goes on and its labels count; what is frozen has a name of its own."""
+    first = fitted_to_noise(flag)
+    recalibration.abandon(recalibration=first, by=None, reason="labelled by mistake")
+    second = recalibration.open_for(flag=flag, by=None)
+    assert second == recalibration.open_for(flag=flag, by=None) and second != first
+    assert second.queue == first.queue and second.queue is not None
+    assert Queue.objects.get().state == "open" and second.queue.items.count() == 400
+    label_truly(flag, second.queue)
+    for step in ("fit", "validate", "promote"):
+        second = recalibration.step(flag=flag, recalibration=second, step=step, by=None, now=NOW)
+    assert str(second.dataset_version) == f"recalibration-{flag.id}-2@1" and second.fit["labels"] == 400
+    assert flags.get(flag.id).state == "resolved"
+    assert str(recalibration.given_up(flag)[0].dataset_version) == f"recalibration-{flag.id}@1"
+
+
+def test_other_slices_after_giving_up_have_a_queue_of_their_own(flag: DriftFlag) -> None:
+    first = recalibration.open_for(flag=flag, by=None)
+    recalibration.abandon(recalibration=first, by=None, reason="too narrow")
+    second = recalibration.open_for(flag=flag, by=None, slices=[{"channel": "voice"}])
+    assert second.queue is not None and second.queue.slug == f"recalibration-{flag.id}-2"
+    assert second.slices == [{"channel": "voice"}]
+
+
+def test_giving_up_where_all_is_labelled_can_begin_again(flag: DriftFlag) -> None:
+    """Nothing is left to draw: the labels that there are have to do, for another version say."""
+    add_sister(flag, drifted=True)
+    row = recalibration.open_for(flag=flag, by=None, size=400)
+    assert row.queue is not None
+    label_all(row.queue)
+    recalibration.abandon(recalibration=row, by=None, reason="for now")
+    again = recalibration.open_for(flag=flag, by=None)
+    assert again.queue == row.queue and row.queue.items.count() == 400
+    assert "top_ups" not in Queue.objects.get().design
+    assert recalibration.fit(recalibration=again, by=None, now=NOW).fit["labels"] == 400
+
+
+def test_a_flag_under_recalibration_is_neither_dismissed_nor_resolved(flag: DriftFlag) -> None:
+    recalibration.open_for(flag=flag, by=None)
+    with pytest.raises(Conflict, match="give the recalibration up before it is dismissed"):
+        flags.dismiss(flag=flag, by=None, reason="a campaign")
+    with pytest.raises(Conflict, match="give the recalibration up before it is resolved"):
+        flags.resolve(flag=flag, by=None, note="rolled back")
+    assert flags.get(flag.id).state == "recalibrating"
+
+
+def fitted_to_noise(flag: DriftFlag) -> Recalibration:
+    """A recalibration whose validation fails: the annotator says what the version says, so there is nothing to mend."""
+    row = recalibration.open_for(flag=flag, by=None)
+    assert row.queue is not None
+    said = dict(Prediction.objects.filter(version=flag.version).values_list("conversation_id", "value"))
+    ann = User.objects.get(username="ann")
+    row.queue.slots.update(state="done", annotator=ann)
+    for item in row.queue.items.all():
+        make_label(item.conversation, flag.version.classifier.signal, ann, said[item.conversation_id], item=item)
+    for step in ("fit", "validate"):
+        row = recalibration.step(flag=flag, recalibration=row, step=step, by=None, now=NOW)
+    return row
+
+
+def label_truly(flag: DriftFlag, queue: Queue) -> None:
+    """What was labelled by mistake is labelled anew, and what waits as well."""
+    Label.objects.filter(item__queue=queue, superseded_at=None).update(superseded_at=NOW)
+    first, ann = (
+        Conversation.objects.order_by("-id").values_list("id", flat=True)[399],
+        User.objects.get(username="ann"),
+    )
+    queue.slots.update(state="done", annotator=ann)
+    for item in queue.items.all():
+        truth = VALUES[(item.conversation_id - first) % 3]
+        make_label(item.conversation, flag.version.classifier.signal, ann, truth, item=item)
+
+
+def test_a_validation_that_fails_says_why_and_more_labels_mend_it(flag: DriftFlag) -> None:
+    row = fitted_to_noise(flag)
+    assert not row.validation["passed"]
+    assert row.validation["reasons"] == ["the Brier score is not shown to fall (+0.000, +0.000 to +0.000)"]
+    with pytest.raises(EvidenceRefused, match="not shown to be better .*; the Brier score is not shown to fall"):
+        recalibration.promote(recalibration=row, by=None)
+    for _ in range(2):
+        row = recalibration.more(recalibration=row, by=None, size=100)
+    assert (row.state, row.fit, row.validation, row.dataset_version) == ("labelling", {}, {}, None)
+    assert row.queue is not None and row.queue.items.count() == 340
+    (tried,) = row.tries
+    assert tried["dataset"] == f"recalibration-{flag.id}@1" and not tried["validation"]["passed"]
+    label_truly(flag, row.queue)
+    for step in ("fit", "validate", "promote"):
+        row = recalibration.step(flag=flag, recalibration=row, step=step, by=None, now=NOW)
+    assert str(row.dataset_version) == f"recalibration-{flag.id}@2" and row.fit["labels"] == 340
+    proof = flags.get(flag.id).evidence["recalibration"]
+    assert proof["passed"] and proof["failed_before"] == 1
+    with pytest.raises(Conflict, match="promoted already"):
+        recalibration.more(recalibration=row, by=None)
+    with pytest.raises(Conflict, match="promoted already"):
+        recalibration.abandon(recalibration=row, by=None, reason="too late")
+
+
+def test_items_on_top_stay_one_sample(flag: DriftFlag) -> None:
+    row = fitted_to_noise(flag)
+    row = recalibration.more(recalibration=row, by=None, size=160)
+    assert row.queue is not None
+    assert set(row.queue.items.values_list("inclusion_probability", flat=True)) == {1.0}  # all of the 400 by now
+
+
+def test_more_where_nothing_is_left_goes_back_without_any(flag: DriftFlag) -> None:
+    """What nobody has labelled in other slices is none of its own."""
+    add_sister(flag, drifted=True)
+    row = recalibration.open_for(flag=flag, by=None, size=400)
+    assert row.queue is not None
+    label_all(row.queue)
+    row = recalibration.fit(recalibration=row, by=None, now=NOW)
+    with pytest.raises(Refused, match="labelled already"):
+        recalibration.more(recalibration=row, by=None)
+    row = recalibration.more(recalibration=row, by=None, size=0)
+    assert row.state == "labelling" and row.tries == []  # nothing was validated
+
+
+def test_after_a_map_that_fails_another_version_stands_instead(flag: DriftFlag) -> None:
+    older, worse, row = other_version(flag, right=0.9), other_version(flag, right=0.05, name="v3"), labelled(flag)
+    row = recalibration.choose(recalibration=row, version=worse, by=None, now=NOW)
+    row = recalibration.validate(recalibration=row, by=None)
+    assert row.validation["reasons"][0].startswith("kappa is not shown to be better (−")
+    assert recalibration.others(row) == [older]
+    for _ in range(2):
+        row = recalibration.choose(recalibration=row, version=older, by=None, now=NOW)
+    assert (row.state, row.fit["version"], row.validation) == ("fitted", "judge@v0", {})
+    assert [one["fit"]["version"] for one in row.tries] == ["judge@v3"]
+    row = recalibration.validate(recalibration=row, by=None)
+    row = recalibration.promote(recalibration=row, by=None)
+    assert row.promoted == older and flags.get(flag.id).state == "resolved"
+
+
+def test_steps_show_what_was_done(flag: DriftFlag) -> None:
+    def done(row: Recalibration) -> list[str]:
+        return [step["name"] for step in flag_words.steps(flag, row, None) if step["done"]]
+
+    row = fitted_to_noise(flag)
+    assert done(row) == ["Slices", "Top-up queue", "Fit"] and flag_words.step_number(row) == 4
+    row = recalibration.abandon(recalibration=row, by=None, reason="no use")
+    assert done(row) == ["Slices", "Top-up queue", "Fit"]
+    assert not any(step["now"] for step in flag_words.steps(flag, row, None))
+    second = recalibration.open_for(flag=flag, by=None)
+    assert done(recalibration.abandon(recalibration=second, by=None, reason="no time")) == ["Slices"]
+
+
+def test_failing_giving_up_and_beginning_again_by_page(client: Client, flag: DriftFlag) -> None:
+    fitted_to_noise(flag)
+    address, change = f"/drift/{flag.id}/", f"/drift/{flag.id}/change/"
+    asked = [{"action": "more", "size": "60"}, {"action": "abandon", "reason": "no use"}]
+    client.force_login(make_user("otto"))
+    assert [client.post(change, body).status_code for body in asked] == [403, 403]
+    client.force_login(make_engineer())
+    page = client.get(address).content.decode()
+    assert "Not passed, so it cannot be promoted:" in page and "the Brier score is not shown to fall" in page
+    assert ">Promote</button>" not in page and "Back to the labels" in page and "Give up this recalibration" in page
+    assert 'value="dismiss"' not in page
+    assert "Step 4 of 5" in client.get("/drift/").content.decode()
+    refused = client.post(change, {"action": "more", "size": "many"})
+    page = refused.content.decode()
+    assert refused.status_code == 422 and "is not a number of items." in page and "Not passed" in page
+    client.post(change, asked[0])
+    client.force_login(make_user("eve", role="engineer"))  # a colleague goes on
+    page = client.get(address).content.decode()
+    assert "300 items" in page and "tried before:" in page and "Freeze and fit" in page
+    client.post(change, {"action": "fit"})
+    told = client.post(change, {"action": "validate"}, follow=True).content.decode()
+    assert "Validated: it did not pass, the Brier score is not shown to fall" in told
+    for _ in range(2):
+        assert (
+            "The recalibration is given up; the flag is still open."
+            in client.post(change, asked[1], follow=True).content.decode()
+        )
+    page = client.get(address).content.decode()
+    assert "recalibration given up by eve: no use" in page and ">Recalibrate</button>" in page
+    assert 'id="given-up"' in page and 'value="dismiss"' in page
+    assert f"/drift/{flag.id}/" in client.get("/drift/").content.decode()
+    client.post(change, {"action": "recalibrate"})
+    second = recalibration.of(flag)
+    assert second is not None and second.queue is not None
+    label_truly(flag, second.queue)
+    for step in ("fit", "validate", "promote"):
+        told = client.post(change, {"action": step}, follow=True).content.decode()
+        assert step != "validate" or "Validated: it passed." in told
+    assert "This flag is resolved." in told and 'id="given-up"' in told
+
+
+def test_failing_giving_up_and_beginning_again_by_api(client: Client, flag: DriftFlag) -> None:
+    fitted_to_noise(flag)
+    address = f"/api/v1/drift/{flag.id}/recalibrate/"
+
+    def step(step: str, **body: Any) -> Any:
+        return client.post(address, {"step": step, **body}, "application/json")
+
+    assert step("more").status_code == 401
+    client.force_login(make_user("otto"))
+    assert [step("more").status_code, step("abandon", reason="no use").status_code] == [403, 403]
+    client.force_login(make_engineer())
+    refused = step("promote")
+    assert refused.status_code == 422 and "the Brier score is not shown to fall" in refused.content.decode()
+    assert client.post(f"/api/v1/drift/{flag.id}/dismiss/", {"reason": "x"}, "application/json").status_code == 409
+    told = step("more", size=60).json()["recalibration"]
+    assert told["state"] == "labelling" and len(told["tries"]) == 1
+    assert step("abandon").status_code == 422
+    told = step("abandon", reason="no use").json()
+    assert (told["state"], told["recalibration"]) == ("acknowledged", None)
+    assert [one["state"] for one in told["given_up"]] == ["abandoned"]
+    assert step("abandon", reason="no use").status_code == 200
+    assert step("fit").status_code == 409
+    assert step("open", size=300).json()["state"] == "recalibrating"
+    row = recalibration.of(flag)
+    assert row is not None and row.queue is not None
+    label_truly(flag, row.queue)
+    for name in ("fit", "validate", "promote"):
+        told = step(name).json()
+    assert told["state"] == "resolved" and told["recalibration"]["promoted"] == f"judge@v1-r{flag.id}"
 
 
 def test_a_slice_that_is_all_labelled_opens_nothing(flag: DriftFlag) -> None:
