@@ -247,7 +247,8 @@
     let data = null; if (response.status !== 204) try { data = await response.json(); } catch { /* an answer of a proxy */ }
     return { status: response.status, ok: response.ok, data };
   }
-  const held = () => [...new Set([current, ...ahead, ...outbox].filter(Boolean).map((one) => one.assignment))];
+  // What another tab has answered and not sent yet is named, too: so the server does not give it here again.
+  const held = () => [...new Set([current, ...ahead, ...outbox, ...stored()].filter(Boolean).map((one) => one.assignment))];
 
   // "Nothing is left" is believed at once where the count says so too, else when it is said again.
   function arrived(item, surely = left <= ahead.length + (current ? 1 : 0)) {
@@ -256,7 +257,7 @@
     advance();
   }
   async function prefetch() {
-    if (asking || sending || ended || ahead.length || outbox.length) return;
+    if (asking || sending || ended || ahead.length || outbox.length || (current && stored().length)) return;
     const first = !current; asking = true;
     try {
       const { status, ok, data } = await call(`queues/${state.queue}/next/`, { holding: held() });

@@ -9,7 +9,7 @@ from axe_core_python.sync_playwright import Axe
 from playwright.sync_api import Page, Route, expect
 
 from labeling.models import Category, Label, Queue, Slot, Submission, User
-from tests.browser.hands import SUBMIT, VALUES, assignment, at_desk, press, settled, sign_in, stored
+from tests.browser.hands import SUBMIT, VALUES, assignment, at_desk, more, press, settled, sign_in, stored
 from tests.make import make_conversation, make_queue, make_signal, make_user
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -342,6 +342,30 @@ def test_two_tabs_do_not_overwrite_each_others_unsent_answers(desk: Page) -> Non
     other.close()
     assert set(stored()) == {first, second}
     assert stored()[second] == "neutral"
+
+
+def test_what_is_on_its_way_from_one_tab_is_not_asked_again_in_another(page: Page, live_server: Any, ann: User) -> None:
+    queue = make_queue("mood", signals=[make_signal("sentiment")], items=3, members=[ann])
+    at_desk(page, live_server, queue)
+    page.wait_for_load_state("networkidle")
+    other = page.context.new_page()
+    other.goto(page.url)
+    other.wait_for_selector("#turns li")
+    other.wait_for_load_state("networkidle")
+    on_their_way: list[Route] = []
+    page.route(SUBMIT, lambda route: on_their_way.append(route))
+    given = [press(page, "1")]
+    other.wait_for_selector("text=You answered the last one in another tab.")
+    for route in on_their_way:
+        route.continue_()
+    settled(page)
+    page.close()
+    while more(other):
+        given.append(press(other, "2"))
+        settled(other)
+        assert "not taken" not in other.inner_text("#notice")
+    assert len(given) == len(set(given)) == 3
+    assert set(stored()) == set(given)
 
 
 def test_a_tab_that_closes_gives_nothing_back_that_another_has_on_screen(desk: Page, queue: Queue) -> None:
