@@ -12,6 +12,7 @@
   let past = [];                // what was sent from this page, newest last: {item, answer, key, path}
   let outbox = stored();
   let sending = false, asking = false, doubted = false, ended = false, outside = false, retry = 0, timer = 0, focus = 0, cursor = -1;
+  let met = () => false;        // whether what the notice asks for has been done meanwhile
   let { done, left } = state.progress;
 
   function read(name, otherwise) { try { return JSON.parse(localStorage.getItem(name)) ?? otherwise; } catch { return otherwise; } }
@@ -21,7 +22,7 @@
   }
   function stored() { return Object.keys(localStorage).filter((name) => name.startsWith(OUTBOX)).map((name) => read(name, null)).filter(Boolean).sort((one, other) => one.at - other.at); }
   function make(tag, className, text) { const node = document.createElement(tag); if (className) node.className = className; if (text !== undefined) node.textContent = text; return node; }
-  function notice(text) { $("notice").textContent = text; $("notice").hidden = !text; if (text) $("notice").scrollIntoView({ block: "nearest" }); }
+  function notice(text, until = () => false) { met = until; $("notice").textContent = text; $("notice").hidden = !text; if (text) $("notice").scrollIntoView({ block: "nearest" }); }
   // What each tab of this person shows, so that none gives back what another has on screen.
   const SHOWN = `${SPACE}shown:`, tab = SHOWN + Math.random().toString(36).slice(2);
   const elsewhere = () => Object.keys(localStorage).filter((name) => name.startsWith(SHOWN) && name !== tab).map((name) => read(name, {})).filter((one) => Math.abs(Date.now() - one.at) < LEASE).map((one) => one.assignment);
@@ -160,7 +161,7 @@
     if (move) index ? view.box.scrollIntoView({ block: "nearest" }) : $("panel").scrollTop = 0;
   }
   function chosen(view) {
-    view.none = false; save();
+    view.none = false; changed();
     if (view.several) return;
     if (views.length === 1) return submit();
     const open = views.findIndex((one, at) => at > focus && value(one) === undefined);
@@ -185,13 +186,14 @@
     return { labels, comment: $("comment").value, confidence: sure && Number(sure.value), seconds: Math.round(active) / 1000 };
   }
   function save() { if (current) write(draft(current), answer()); }
+  function changed() { if (met()) notice(""); save(); }
 
   // ---- acts
   // Enter: submit; while a question further down is open, it goes there first.
   function next() {
     if (!current) return ended && location.assign("done/");
     const view = views[focus];
-    if (view.several && value(view) === undefined) view.none = true;
+    if (view.several && value(view) === undefined) { view.none = true; changed(); }
     const open = views.findIndex((one) => value(one) === undefined);
     if (open >= 0 && open !== focus && value(view) !== undefined) return look(open, true);
     submit();
@@ -199,8 +201,8 @@
   function submit() {
     if (!current) return;
     const open = views.findIndex((view) => value(view) === undefined), wrong = views.find((view) => view.number && !view.number.validity.valid);
-    if (wrong) return notice("The number is out of range.");
-    if (open >= 0) { look(open, true); return notice(views.length === 1 ? "Choose an answer first." : "Still open: " + views[open].title); }
+    if (wrong) return notice("The number is out of range.", () => wrong.number.validity.valid);
+    if (open >= 0) { look(open, true); return notice(views.length === 1 ? "Choose an answer first." : "Still open: " + views[open].title, () => value(views[open]) !== undefined); }
     const given = answer(), read = Object.fromEntries(state.signals.filter((signal) => signal.guideline_version).map((signal) => [signal.slug, signal.guideline_version]));
     for (const view of views) remember(view, value(view));
     const labels = given.labels.map((label) => (given.confidence === undefined ? label : { ...label, confidence: given.confidence }));
@@ -473,7 +475,7 @@
   });
 
   $("panel").addEventListener("submit", (event) => { event.preventDefault(); next(); });
-  $("panel").addEventListener("input", save);
+  $("panel").addEventListener("input", changed);
   for (const button of all("[data-do]")) button.addEventListener("click", (event) => { DO[button.dataset.do](); if (event.detail && !["comment", "guideline", "skip", "flag", "help"].includes(button.dataset.do)) button.blur(); });
 
   badges(); drawer(read(SPACE + "guideline", false), false); counts();

@@ -340,6 +340,29 @@ def test_each_item_begins_at_its_first_question_and_a_chosen_answer_is_in_view(
     assert in_focus(page) == "mood" and page.evaluate(IN_VIEW, "[data-signal=mood] legend")
 
 
+def test_what_was_said_to_be_open_is_not_once_it_is_answered(page: Page, live_server: Any, ann: User) -> None:
+    signals = [make_signal("mood"), make_signal("tone"), make_signal("nps", scale="interval", maximum=10)]
+    at_desk(page, live_server, make_queue(signals=signals, items=1, members=[ann]))
+    notice = page.locator("#notice")
+    page.keyboard.press("Control+Enter")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("1")
+    page.keyboard.press("Control+Enter")
+    assert notice.inner_text() == "Still open: Mood"
+    page.click("[data-signal=tone] .answer >> nth=1")  # another answer is not what it asks for
+    assert notice.inner_text() == "Still open: Mood"
+    page.click("[data-signal=mood] .answer >> nth=1")
+    assert notice.is_hidden() and in_focus(page) == "nps"
+    page.keyboard.type("42")
+    page.keyboard.press("Enter")
+    assert notice.inner_text() == "The number is out of range."
+    page.keyboard.press("Backspace")
+    assert notice.is_hidden()
+    page.keyboard.press("Enter")
+    settled(page)
+    assert Label.objects.count() == 3
+
+
 def test_in_a_number_the_other_keys_do_what_they_do_elsewhere(page: Page, live_server: Any, ann: User) -> None:
     at_desk(page, live_server, make_queue(signals=[make_signal("nps", scale="interval")], items=3, members=[ann]))
     page.wait_for_selector("[type=number]:focus")
