@@ -19,7 +19,7 @@ from calibration.evidence.measuring import human_agreement
 from calibration.stats import human, steadiness
 from calibration.stats.estimate import Estimate
 from calibration.stats.intervals import wilson
-from labeling import queries
+from labeling import pacing, queries
 from labeling.models import CheckAnswer, Label, PracticeRound, Signal, User
 from labeling.values import Scale
 
@@ -155,7 +155,9 @@ def _ruled(person: User, signal: Signal) -> list[tuple[str, str]]:
 
 def _seconds(person: User, signal: Signal) -> list[float]:
     """Active seconds of the newest answers, breaks left out."""
-    timed = Label.objects.filter(Q(seconds__gt=0) & Q(seconds__lt=queries.PACE_LIMIT), annotator=person, signal=signal)
+    timed = Label.objects.filter(
+        Q(seconds__gt=0) & Q(seconds__lt=pacing.BREAK_SECONDS), annotator=person, signal=signal
+    )
     return [seconds or 0.0 for seconds in timed.order_by("-id").values_list("seconds", flat=True)[:NEWEST]]
 
 

@@ -1,4 +1,4 @@
-"""How fast a queue is labelled, from its own answers, and when it will be done if that goes on."""
+"""How fast a queue is labelled, from its own answers, and when it will be done if that goes on; and a person's own pace."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import median
 
-from labeling.models import Queue, Submission
-from labeling.queries import PACE_LIMIT
+from labeling.models import Queue, Submission, User
 from labeling.queues import Progress
 
 WINDOW = timedelta(days=7)
 HOURS = 24
+BREAK_SECONDS = 600.0
+"""An item that took as long was a break, not work."""
+OWN_SAMPLE = 200
 FEWEST = 5
 """Fewer answers than these say nothing about a pace."""
 MOST = 20_000
@@ -48,7 +50,7 @@ def read(queue: Queue, *, progress: Progress, now: datetime) -> Pace:
     ).order_by("-created_at")
     rows = list(acts.values_list("created_at", "seconds", "item_id")[:MOST])
     given = [at for at, _, item in rows if item is not None]
-    timed = [seconds for _, seconds, _ in rows if seconds and seconds < PACE_LIMIT]
+    timed = [seconds for _, seconds, _ in rows if seconds and seconds < BREAK_SECONDS]
     left = progress.wanted - progress.done
     seconds = median(timed) if len(timed) >= FEWEST else None
     a_day = _a_day(given, now)
@@ -58,6 +60,37 @@ def read(queue: Queue, *, progress: Progress, now: datetime) -> Pace:
         work_left=None if seconds is None or not left else timedelta(seconds=seconds * left),
         a_day=a_day,
         done_at=None if a_day is None or not left else now + timedelta(days=left / a_day),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class OwnPace:
+    """The median active seconds of a person's last answers, by queue and in all of them; never beside anybody else's."""
+
+    by_queue: dict[int, float]
+    usual: float | None
+
+    def seconds_in(self, queue: Queue) -> float | None:
+        """As in this queue; in one that they have not been in lately, as anywhere; None before the first answer."""
+        return self.by_queue.get(queue.id, self.usual)
+
+
+def own(annotator: User) -> OwnPace:
+    """One query over the person's last answers, in whatever queues, breaks left out."""
+    timed = Submission.objects.filter(
+        annotator=annotator,
+        kind=Submission.Kind.ANSWER,
+        seconds__gt=0,
+        seconds__lt=BREAK_SECONDS,
+        undone_at__isnull=True,
+    ).order_by("-created_at")
+    given: dict[int, list[float]] = {}
+    for queue, seconds in timed.values_list("slot__queue_id", "seconds")[:OWN_SAMPLE]:
+        given.setdefault(queue, []).append(seconds or 0.0)
+    everywhere = [seconds for here in given.values() for seconds in here]
+    return OwnPace(
+        by_queue={queue: median(here) for queue, here in given.items()},
+        usual=median(everywhere) if everywhere else None,
     )
 
 

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import Any
 
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, OuterRef, Q
 
-from labeling import checks, privacy, wording
+from labeling import checks, pacing, privacy, wording
 from labeling.formats.rows import moment_text
 from labeling.labels import Undone
 from labeling.leasing import COUNTED_OPEN, Lease, Place, place
@@ -19,11 +19,8 @@ from labeling.models import WHOLE, Conversation, Label, Queue, QueueMember, Slot
 from labeling.questions import Question
 
 TURN_FIELDS = ("role", "text", "at", "start", "end")
-PACE_SAMPLE = 50
 BREAK = timedelta(hours=1)
 LONGEST_SHIFT = 5000
-PACE_LIMIT = 600.0
-"""Seconds beyond which an item was a break, not work."""
 
 
 # What is served of an item, whatever it is asked as; written out like the statements of `leasing`. What is never served is
@@ -195,15 +192,13 @@ def my_queues(annotator: User) -> list[MyQueue]:
     }
     practised = dict(QueueMember.objects.filter(user=annotator, queue__in=keys).values_list("queue_id", "practiced_at"))
     open_items = _open_items(annotator, keys)
-    pace = paces(annotator)
-    usual = median([seconds for given in pace.values() for seconds in given]) if pace else None
+    pace = pacing.own(annotator)
     rows = []
     for queue in queues:
         done, held, acts = counts.get(queue.id, (0, 0, 0))
         left = held + checks.mix_of(queue, annotator).acts_for(open_items.get(queue.id, 0), after=acts)
-        here = pace.get(queue.id)
         due = queue.practice_size > 0 and practised.get(queue.id) is None
-        rows.append(MyQueue(queue, done, left, median(here) if here else usual, practice_due=due))
+        rows.append(MyQueue(queue, done, left, pace.seconds_in(queue), practice_due=due))
     return rows
 
 
@@ -219,30 +214,6 @@ def in_hand(*, annotator: User, queue: Queue, now: datetime) -> Lease | None:
     held = Slot.objects.filter(annotator=annotator, queue=queue, state=Slot.State.LEASED, leased_until__gt=now)
     row = held.order_by("position", "id").values_list("id", "leased_until").first()
     return None if row is None or row[1] is None else Lease(row[0], row[1])
-
-
-def paces(annotator: User) -> dict[int, list[float]]:
-    """Active seconds of the person's last answers by queue, breaks left out; one query."""
-    recent = _timed(annotator).values_list("slot__queue_id", "seconds")[: 4 * PACE_SAMPLE]
-    found: dict[int, list[float]] = {}
-    for queue, seconds in recent:
-        found.setdefault(queue, []).append(seconds or 0.0)
-    return found
-
-
-def _timed(annotator: User) -> QuerySet[Submission]:
-    return Submission.objects.filter(
-        annotator=annotator, kind=Submission.Kind.ANSWER, seconds__gt=0, seconds__lt=PACE_LIMIT, undone_at__isnull=True
-    ).order_by("-created_at")
-
-
-def seconds_an_item(annotator: User, *, queue: Queue | None = None) -> float | None:
-    """The median active time of the person's last answers; None before the first."""
-    answers = _timed(annotator)
-    if queue is not None:
-        answers = answers.filter(slot__queue=queue)
-    recent = [seconds or 0.0 for seconds in answers.values_list("seconds", flat=True)[:PACE_SAMPLE]]
-    return median(recent) if recent else None
 
 
 def recent_acts(*, annotator: User, queue: Queue, limit: int = 10) -> list[Submission]:
@@ -314,6 +285,6 @@ def _since_the_break(
             break
         began = at
         kinds[kind] += 1
-        if kind == Submission.Kind.ANSWER and seconds and seconds < PACE_LIMIT:
+        if kind == Submission.Kind.ANSWER and seconds and seconds < pacing.BREAK_SECONDS:
             spent.append(seconds)
     return began, kinds, spent

@@ -17,7 +17,7 @@ def span(duration: timedelta | float | None) -> str:
     seconds = duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
     if seconds < 60:
         return f"{round(seconds)} second{'' if round(seconds) == 1 else 's'}"
-    minutes = round(seconds / 60)
+    minutes = int(seconds / 60 + 0.5)  # halves upwards, as the desk's script does
     if minutes < 60:
         return f"{minutes} minute{'' if minutes == 1 else 's'}"
     return f"{minutes // 60} h {minutes % 60} min" if minutes < 60 * 48 else f"{round(minutes / 60)} hours"

@@ -11,7 +11,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods
 
-from labeling import aside, guidelines, keymap, labels, leasing, practice, queries, questions
+from labeling import aside, guidelines, keymap, labels, leasing, pacing, practice, queries, questions
 from labeling.access import person, queue_to_label
 from labeling.models import Queue, User
 from labeling.questions import Question
@@ -99,7 +99,7 @@ def _state(annotator: User, queue: Queue, asked: Sequence[Question]) -> dict[str
         "item": held and queries.served(held, shows_cohort=queue.shows_cohort, shows_date=queue.shows_date),
         "signals": [question.as_dict() for question in asked],
         "progress": queries.progress_of(annotator, queue),
-        "pace": queries.seconds_an_item(annotator, queue=queue) or queries.seconds_an_item(annotator),
+        "pace": pacing.own(annotator).seconds_in(queue),
         "keys": keymap.keys_of(annotator),
         "usual_keys": keymap.COMMANDS,
     }

@@ -370,11 +370,13 @@
   }
   setInterval(renew, Math.min(30000, LEASE / 4));
 
+  // As the list of one's queues says it.
+  const span = (minutes) => (minutes < 60 ? `${minutes} minute${minutes === 1 ? "" : "s"}` : minutes < 60 * 48 ? `${Math.floor(minutes / 60)} h ${minutes % 60} min` : `${Math.round(minutes / 60)} hours`);
   function counts() {
     const minutes = state.pace && Math.round(state.pace * left / 60), waiting = outbox.length - (sending && retry === 0 ? 1 : 0);
     $("count").textContent = `${done} of ${done + left}${state.progress.more ? "+" : ""}`;
     $("bar").value = done + left ? done / (done + left) : 0;
-    $("pace").textContent = !state.pace || !left || state.progress.more ? "" : minutes < 1 ? "less than a minute left at your pace" : (minutes > 90 ? `${Math.round(minutes / 60)} hours` : `${minutes} minute${minutes === 1 ? "" : "s"}`) + " left at your pace";
+    $("pace").textContent = !state.pace || !left || state.progress.more ? "" : minutes < 1 ? "less than a minute left at your pace" : span(minutes) + " left at your pace";
     $("sending").textContent = waiting > 0 ? `${waiting} answer${waiting === 1 ? " waits" : "s wait"} to be sent` : "";
   }
 

@@ -45,6 +45,22 @@ def test_ten_items_by_keyboard_alone(desk: Page) -> None:
     assert set(Label.objects.values_list("guideline__version", flat=True)) == {1}
 
 
+@pytest.mark.parametrize(("seconds", "words"), [(30, "5 minutes"), (27, "5 minutes"), (450, "1 h 15 min")])
+def test_the_list_and_the_desk_tell_the_same_time(
+    page: Page, live_server: Any, ann: User, seconds: int, words: str
+) -> None:
+    queue = make_queue("mood", signals=[make_signal("sentiment")], items=11, members=[ann])
+    slot = queue.slots.get(position=0)
+    Slot.objects.filter(id=slot.id).update(state="done", annotator=ann)
+    Submission.objects.create(
+        slot=slot, item=slot.item, annotator=ann, key="k", kind="answer", answer={}, seconds=seconds
+    )
+    sign_in(page, live_server)
+    page.wait_for_selector(f"text=about {words} at your pace")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f"#pace >> text={words} left at your pace")
+
+
 def test_a_label_costs_one_request(desk: Page) -> None:
     desk.wait_for_load_state("networkidle")
     calls: list[str] = []

@@ -117,6 +117,24 @@ def test_desk_and_list_count_what_others_have_left_over(ann: User) -> None:
     assert "3 left for you" in signed_in(ann).get("/label/mood/done/").content.decode()
 
 
+def test_desk_and_list_tell_of_the_same_pace(ann: User) -> None:
+    """Also where somebody has become faster or slower over their last answers, here and in other queues."""
+    mood, tone, fresh = (make_queue(slug, items=130, members=[ann]) for slug in ("mood", "tone", "fresh"))
+    now = timezone.now()
+    for number in range(120):
+        for queue in (mood, tone):
+            slot = queue.slots.get(position=number)
+            Submission.objects.create(
+                slot=slot, item=slot.item, annotator=ann, key=f"{slot.id}", kind="answer", answer={},
+                seconds=(3 if queue == mood else 40) + number / 10, created_at=now - timedelta(minutes=number),
+            )  # fmt: skip
+    listed = {row.queue: row.pace for row in queries.my_queues(ann)}
+    for queue in (mood, tone, fresh):
+        state = signed_in(ann).get(f"/label/{queue.slug}/").context["state"]
+        assert state["pace"] == listed[queue]
+    assert listed[mood] < listed[fresh] < listed[tone]
+
+
 def test_the_list_of_queues_takes_a_fixed_number_of_queries(ann: User, django_assert_num_queries: Any) -> None:
     signal = make_signal()
     for number in range(2):
