@@ -14,6 +14,8 @@ from labeling import checks, overlap
 from labeling.errors import Refused
 from labeling.models import DatasetVersion, Label, Queue, QueueMember, Slot, Submission, User
 
+SHORTEST_LEASE, LONGEST_LEASE = 60, 86_400
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -52,11 +54,13 @@ def change(
     gold: Sequence[DatasetVersion] = (),
     settings: Mapping[str, Any] | None = None,
 ) -> None:
-    """Several changes at once, all of them or none. `gold` is asked as known items; `settings` are those of `labeling.checks`
-    and `overlap_most`."""
+    """Several changes at once, all of them or none. `gold` is asked as known items; `settings` are those of `labeling.checks`,
+    `overlap_most` and `lease_seconds`."""
     told = dict(settings or {})
     if "overlap_most" in told:
         change_adaptive(queue=queue, most=told.pop("overlap_most"))
+    if "lease_seconds" in told:
+        change_lease(queue=queue, seconds=told.pop("lease_seconds"))
     if gold:
         checks.know(queue=queue, versions=gold)
     if told:
@@ -80,6 +84,14 @@ def change_priority(*, queue: Queue, priority: int) -> None:
     if not -100 <= priority <= 100:
         raise Refused("bad_priority", f"a priority lies between -100 and 100, not at {priority}", field="priority")
     Queue.objects.filter(id=queue.id).update(priority=priority)
+
+
+def change_lease(*, queue: Queue, seconds: int) -> None:
+    """How long an item is somebody's without a sign of life; what is held already stays theirs until its own time."""
+    if not SHORTEST_LEASE <= seconds <= LONGEST_LEASE:
+        words = f"a lease lasts {SHORTEST_LEASE} to {LONGEST_LEASE} seconds, not {seconds}"
+        raise Refused("bad_lease", words, field="lease_seconds")
+    Queue.objects.filter(id=queue.id).update(lease_seconds=seconds)
 
 
 @transaction.atomic

@@ -88,7 +88,18 @@ class MixSerializer(serializers.Serializer[Any]):
     practice_pass = serializers.FloatField(required=False)
 
 
-class NewQueueSerializer(MixSerializer):
+class SettingsSerializer(MixSerializer):
+    """What can be set as a queue is drawn and changed later."""
+
+    lease_seconds = serializers.IntegerField(
+        min_value=verbs.SHORTEST_LEASE,
+        max_value=verbs.LONGEST_LEASE,
+        required=False,
+        help_text="how long an item is somebody's without a sign of life",
+    )
+
+
+class NewQueueSerializer(SettingsSerializer):
     slug = serializers.SlugField(max_length=80)
     title = serializers.CharField(max_length=200, required=False, default="")
     description = serializers.CharField(required=False, default="", allow_blank=True)
@@ -115,7 +126,7 @@ class NewQueueSerializer(MixSerializer):
         return told | {"signals": told.get("signals") or [told["signal"]]}
 
 
-class QueueChangeSerializer(MixSerializer):
+class QueueChangeSerializer(SettingsSerializer):
     state = serializers.ChoiceField(choices=Queue.State.choices, required=False)
     priority = serializers.IntegerField(min_value=-100, max_value=100, required=False)
     members = serializers.ListField(child=serializers.CharField(), default=list, help_text="people to add")
@@ -157,14 +168,14 @@ class Queues(generics.ListAPIView[Queue]):
             members=people_named(told["members"]),
             created_by=request.user if isinstance(request.user, User) else None,
             gold=[references.dataset_version(name) for name in told["gold"]],
-            settings={name: told[name] for name in checks.SETTINGS if name in told},
+            settings={name: told[name] for name in ("lease_seconds", *checks.SETTINGS) if name in told},
             **{name: told[name] for name in ("description", "priority", "shows_cohort", "hides_names", "overlap_most")},
         )
         return Response(QueueSerializer(queue).data, status=status.HTTP_201_CREATED)
 
 
 class OneQueue(generics.RetrieveAPIView[Queue]):
-    """One queue with its progress; PATCH changes its state, priority, members, overlap or checks."""
+    """One queue with its progress; PATCH changes its state, priority, members, overlap, lease or checks."""
 
     scopes: ClassVar = {"GET": "read", "PATCH": "ingest"}
     serializer_class = QueueSerializer
@@ -186,7 +197,7 @@ class OneQueue(generics.RetrieveAPIView[Queue]):
             priority=told.get("priority"),
             members=members,
             gold=[references.dataset_version(name) for name in told["gold"]],
-            settings={name: told[name] for name in ("overlap_most", *checks.SETTINGS) if name in told},
+            settings={name: told[name] for name in ("overlap_most", "lease_seconds", *checks.SETTINGS) if name in told},
         )
         return Response(QueueSerializer(self.get_object()).data)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -11,6 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from labeling import checks, pacing, queues
+from labeling.errors import Refused
 from labeling.models import Queue, Submission, User
 from tests.calibration.test_annotators import label_all
 from tests.make import make_conversation, make_known, make_queue, make_signal, make_user
@@ -86,6 +88,38 @@ def test_the_api(queue: Queue, engineer: Client) -> None:
     assert patch({"repeat_share": 0.45, "state": "closed"})[0] == 422
     assert Queue.objects.get(slug="mood").state == "open"
     assert patch({"overlap_most": None})[1]["overlap_most"] is None
+
+
+def test_the_length_of_a_lease(queue: Queue, engineer: Client) -> None:
+    def sent(method: str, address: str, body: dict[str, object]) -> tuple[int, dict[str, Any]]:
+        response = getattr(engineer, method)(f"/api/v1/{address}", body, content_type="application/json")
+        return response.status_code, response.json()
+
+    drawn = {"slug": "fresh", "signal": "sentiment", "size": 3}
+    assert sent("post", "queues/", drawn | {"lease_seconds": 7200})[1]["lease_seconds"] == 7200
+    assert sent("post", "queues/", drawn | {"slug": "usual"})[1]["lease_seconds"] == 900
+    for seconds in (60, 86_400):
+        status, told = sent("patch", "queues/mood/", {"lease_seconds": seconds})
+        assert (status, told["lease_seconds"]) == (200, seconds)
+    assert sent("patch", "queues/mood/", {"priority": 3})[1]["lease_seconds"] == 86_400
+    for wrong in (59, 86_401, -1, "long", None):
+        for method, address, body in (
+            ("patch", "queues/mood/", {"state": "closed"}),
+            ("post", "queues/", drawn | {"slug": "x"}),
+        ):
+            status, told = sent(method, address, body | {"lease_seconds": wrong})
+            assert (status, [one["field"] for one in told["errors"]]) == (400, ["lease_seconds"]), (wrong, told)
+    with pytest.raises(Refused):
+        queues.change(queue=queue, settings={"lease_seconds": 10})
+    queue.refresh_from_db()
+    assert (queue.lease_seconds, queue.state) == (86_400, "open")
+    assert set(Queue.objects.values_list("slug", flat=True)) == {"mood", "fresh", "usual"}
+    # Who labels changes nothing of it.
+    engineer.force_login(User.objects.get(username="ann"))
+    assert sent("patch", "queues/mood/", {"lease_seconds": 100})[0] == 403
+    assert sent("post", "queues/", drawn | {"slug": "x", "lease_seconds": 100})[0] == 403
+    engineer.logout()
+    assert sent("patch", "queues/mood/", {"lease_seconds": 100})[0] == 401
 
 
 def test_why_an_answer_is_known(queue: Queue, client: Client) -> None:
