@@ -14,7 +14,7 @@ from labeling import checks, overlap
 from labeling.errors import Refused
 from labeling.models import DatasetVersion, Label, Queue, QueueMember, Slot, Submission, User
 
-SHORTEST_LEASE, LONGEST_LEASE = 60, 86_400
+SHORTEST_LEASE, LONGEST_LEASE = 10, 86_400
 
 
 @dataclass(frozen=True, slots=True)
