@@ -14,7 +14,7 @@ from django.utils import timezone
 from calibration import overviews
 from calibration.models import ClassifierVersion, DriftFlag, Recalibration
 from labeling.models import DatasetVersion
-from tests.make import make_conversation, make_gold, make_label, make_signal, make_user, make_version
+from tests.make import make_conversation, make_gold, make_label, make_queue, make_signal, make_user, make_version
 
 pytestmark = pytest.mark.django_db
 
@@ -133,8 +133,11 @@ def test_gold_that_mends_a_slice_does_not_stand_for_the_signal(slices: list[dict
     version = measured("mood", 1.0, 1.0)
     rows = [{"gold": VALUES[i % 3], "channel": "voice", "said": {version: VALUES[(i + 1) % 3]}} for i in range(90)]
     mended = make_gold(version.classifier.signal, rows, name="recalibration-1")
+    queue = make_queue("top-up", signals=[version.classifier.signal])
+    mended.queues.add(queue)
+    # Whether what was tried on it still stands with the recalibration, or was put aside for another try.
     raised = flag(version, DriftFlag.Kind.AGREEMENT, "recalibrating")
-    Recalibration.objects.create(flag=raised, dataset_version=mended, slices=slices)
+    Recalibration.objects.create(flag=raised, queue=queue, slices=slices)
     (entry,) = overviews.classifiers()
     assert entry.gold is not None and entry.gold.dataset.slug == stands
     client = Client()
@@ -145,9 +148,20 @@ def test_gold_that_mends_a_slice_does_not_stand_for_the_signal(slices: list[dict
 def test_gold_of_a_slice_is_better_than_none() -> None:
     version = measured("mood", 1.0)
     raised = flag(version, DriftFlag.Kind.AGREEMENT, "recalibrating")
-    only = DatasetVersion.objects.get()
-    Recalibration.objects.create(flag=raised, dataset_version=only, slices=[{"channel": "voice"}])
+    only, queue = DatasetVersion.objects.get(), make_queue("top-up", signals=[version.classifier.signal])
+    only.queues.add(queue)
+    Recalibration.objects.create(flag=raised, queue=queue, slices=[{"channel": "voice"}])
     assert overviews.classifiers()[0].gold == only
+
+
+def test_gold_of_more_than_a_top_up_stands() -> None:
+    version = measured("mood", 1.0)
+    top_up, week = (make_queue(slug, signals=[version.classifier.signal]) for slug in ("top-up", "week"))
+    both = make_gold(version.classifier.signal, [{"gold": "neutral", "said": {version: "neutral"}}], name="both")
+    both.queues.add(top_up, week)
+    raised = flag(version, DriftFlag.Kind.AGREEMENT, "recalibrating")
+    Recalibration.objects.create(flag=raised, queue=top_up, slices=[{"channel": "voice"}])
+    assert overviews.classifiers()[0].gold == both
 
 
 def test_the_version_with_the_newest_predictions_is_in_service() -> None:
