@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from statistics import mean
 
@@ -11,8 +11,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from labeling import gold, sampling
-from labeling.frames import Frame
+from labeling.design import Unit
+from labeling.frames import Frame, FrameUnit
 from labeling.models import Conversation, DatasetVersion, Item, Label, Queue, Signal, User
+from labeling.sampling import Plan
 from tests.make import make_frame, make_label, make_signal, make_user
 
 pytestmark = pytest.mark.django_db
@@ -135,3 +137,40 @@ def test_who_answers_a_unit_in_both_draws_takes_nothing_from_the_first(signal: S
     Label.objects.filter(conversation__in=again.values("conversation")).update(superseded_at=timezone.now())
     label(again, signal, ann)
     assert chances(freeze(signal)) == {"chat": {0.5}, "voice": {0.75}}
+
+
+def unevenly(units: Sequence[FrameUnit]) -> Plan:
+    """Every fourth unit has nine times the chance of the others, as one of which a classifier is unsure."""
+    measured = [Unit(unit.key, measure=9.0 if unit.conversation % 4 == 0 else 1.0) for unit in units]
+    return Plan("unequal", tuple(measured))
+
+
+@pytest.mark.parametrize("answered", [1.0, 0.5])
+def test_a_draw_with_uneven_chances_beside_an_even_one_is_right_over_many_draws(
+    signal: Signal, answered: float
+) -> None:
+    """A quarter are unsure. With the mean chance for those that were passed over they came to .32 of the weight."""
+    people, shares, voices = [make_user("ann"), make_user("ben")], [], []
+    for seed in range(60):
+        with transaction.atomic():
+            label(draw("even", signal, 16, seed=seed).items.all(), signal, people[0])
+            queue = sampling.draw_queue(slug="uneven", signals=[signal], size=20, seed=seed, planner=unevenly)
+            label(queue.items.order_by("position")[: int(20 * answered)], signal, people[1])
+            weights = {
+                (row.conversation_id % 4 == 0, row.channel == "voice", row.id): 1 / row.inclusion_probability
+                for row in freeze(signal).rows.all()
+            }
+            shares.append(sum(w for (unsure, *_), w in weights.items() if unsure) / sum(weights.values()))
+            voices.append(sum(w for (_, voice, _), w in weights.items() if voice) / sum(weights.values()))
+            transaction.set_rollback(True)
+    assert mean(shares) == pytest.approx(0.25, abs=0.025)
+    assert mean(voices) == pytest.approx(0.5, abs=0.03)
+
+
+def test_uneven_draws_weigh_what_they_have_to_say(signal: Signal) -> None:
+    """No chance is above one, and nothing is lost where all of an uneven draw was certain."""
+    label(draw("even", signal, 20).items.all(), signal, make_user("ann"))
+    queue = sampling.draw_queue(slug="uneven", signals=[signal], size=60, seed=2, planner=unevenly)
+    label(queue.items.all(), signal, make_user("ben"))
+    found = list(freeze(signal).rows.values_list("inclusion_probability", flat=True))
+    assert max(found) <= 1 and min(found) > 0.1
