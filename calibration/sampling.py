@@ -277,13 +277,14 @@ def drift_plan(
     units: Sequence[FrameUnit], *, flags: Sequence[DriftFlag], slices: Sequence[Mapping[str, str]] = ()
 ) -> sampling.Plan:
     """Only the flagged slices (or `slices`), each its own stratum; within them by confidence where the version tells it."""
-    within = _slices(units, slices or [flag.slice for flag in flags])
+    parts = slices or [flag.slice for flag in flags]
+    within = _slices(units, parts)
     inside = [unit for unit in units if unit.key in within]
     if not inside:
         word = "chosen" if slices else "flagged"
         raise Refused("empty_frame", f"no unit of the frame lies in a {word} slice", field="frame")
     version = flags[0].version
-    basis = {"flags": [flag.id for flag in flags], "slices": list(slices), "versions": [str(version)]}
+    basis = {"flags": [flag.id for flag in flags], "slices": [dict(part) for part in parts], "versions": [str(version)]}
     said = answers(version, inside)
     if any(answer.confidence is not None for answer in said.values()):
         inside = [unit for unit in inside if unit.key in said]

@@ -2,7 +2,7 @@
 
 A unit's answer is the ruling where there is one, else the value that most of its labels have (for interval signals
 their mean); a tie is no answer yet. Late and superseded labels do not count. A unit's weight is 1 / inclusion
-probability; one that several queues drew has the chance of being in any of them.
+probability; where several queues could have drawn it, that of all of them together, as in gold.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
 from django.db import connection
-from django.db.models import Min, Q, QuerySet
+from django.db.models import Q, QuerySet
 
 from calibration.models import ClassifierVersion
-from labeling.models import Item, Label, Ruling, Signal
+from labeling import chances
+from labeling.models import Label, Ruling, Signal
 from labeling.values import number_text
 
 UNKNOWN = "unknown"
@@ -29,8 +30,7 @@ Unit = tuple[int, int]
 class Answer:
     """What people say of one unit: where it is, when they said it, and how much it stands for.
 
-    `labeled_at` is None where a source gave no time; `arrived_at` is the later of the times that are known. `share` is
-    the weight relative to the heaviest that its design could have drawn in its slice (0..1].
+    `labeled_at` is None where a source gave no time; `arrived_at` is the later of the times that are known.
     """
 
     unit: Unit
@@ -44,8 +44,6 @@ class Answer:
     arrived_at: datetime
     started_at: datetime | None
     weight: float
-    queues: frozenset[int] = frozenset()
-    share: float = 1.0
 
     def place(self, by: Sequence[str]) -> tuple[str, ...]:
         """Its slice, as the values of `by`."""
@@ -84,9 +82,10 @@ def answers(signal: Signal, *, after: datetime | None = None, ties: bool = False
         fresh = labels.filter(Q(labeled_at__gt=after) | Q(labeled_at__isnull=True, stored_at__gt=after))
         labels = labels.filter(conversation__in=fresh.values("conversation"))
     decided = {(r.conversation_id, r.turn): r for r in rulings}
-    found = (_answer(signal, unit, rows, decided.get(unit)) for unit, rows in _by_unit(labels))
+    drawn = chances.of_signal(signal)
+    found = (_answer(signal, unit, rows, decided.get(unit), drawn) for unit, rows in _by_unit(labels))
     kept = [one for one in found if (ties or one.value) and (after is None or one.arrived_at > after)]
-    return sorted(_shared(kept, labels), key=lambda answer: (answer.arrived_at, answer.unit))
+    return sorted(kept, key=lambda answer: (answer.arrived_at, answer.unit))
 
 
 def said(versions: Iterable[ClassifierVersion], signal: Signal) -> dict[int, dict[Unit, Said]]:
@@ -145,7 +144,6 @@ class _Row:
     labeled_at: datetime | None
     stored_at: datetime
     queue: int | None
-    probability: float
 
 
 def _by_unit(labels: QuerySet[Label]) -> Iterator[tuple[Unit, list[_Row]]]:
@@ -162,12 +160,10 @@ def _by_unit(labels: QuerySet[Label]) -> Iterator[tuple[Unit, list[_Row]]]:
         "labeled_at",
         "stored_at",
         "item__queue_id",
-        "item__inclusion_probability",
     )
     held: list[_Row] = []
     for found in columns.iterator(chunk_size=5000):
         conversation, turn, *rest = list[Any](found)
-        rest[-1] = 1.0 if rest[-1] is None else rest[-1]
         row = _Row((conversation, turn), *rest)
         if held and held[0].unit != row.unit:
             yield held[0].unit, held
@@ -177,7 +173,7 @@ def _by_unit(labels: QuerySet[Label]) -> Iterator[tuple[Unit, list[_Row]]]:
         yield held[0].unit, held
 
 
-def _answer(signal: Signal, unit: Unit, rows: list[_Row], ruling: Ruling | None) -> Answer:
+def _answer(signal: Signal, unit: Unit, rows: list[_Row], ruling: Ruling | None, drawn: Mapping[Unit, float]) -> Answer:
     value, number = (ruling.value, ruling.number) if ruling else _agreed(signal, rows)
     first = rows[0]
     times = [row.labeled_at for row in rows if row.labeled_at is not None]
@@ -192,8 +188,8 @@ def _answer(signal: Signal, unit: Unit, rows: list[_Row], ruling: Ruling | None)
         labeled_at=max(times) if times else None,
         arrived_at=max(row.labeled_at or row.stored_at for row in rows),
         started_at=first.started_at,
-        weight=1 / _drawn_by_any(rows),
-        queues=frozenset(row.queue for row in rows if row.queue is not None),
+        # One with a label from outside any queue is here for certain.
+        weight=1.0 if any(row.queue is None for row in rows) else 1 / drawn.get(unit, 1.0),
     )
 
 
@@ -207,24 +203,3 @@ def _agreed(signal: Signal, rows: list[_Row]) -> tuple[str | None, float | None]
     ranked = Counter(row.value for row in latest.values()).most_common(2)
     tied = len(ranked) == 2 and ranked[0][1] == ranked[1][1]
     return (None if tied else ranked[0][0]), None
-
-
-def _drawn_by_any(rows: list[_Row]) -> float:
-    """The chance that at least one of the unit's designs drew it; 1 when a label came without a queue."""
-    by_queue = {row.queue: row.probability for row in rows}
-    if None in by_queue:
-        return 1.0
-    return 1 - math.prod(1 - probability for probability in by_queue.values())
-
-
-def _shared(kept: list[Answer], labels: QuerySet[Label]) -> list[Answer]:
-    """The answers with `share` filled in: each queue is a design of its own, and so are all labels without one."""
-    queues = labels.filter(item__isnull=False).values("item__queue")
-    rows = Item.objects.filter(queue__in=queues).values_list("queue", "conversation__channel", "conversation__cohort")
-    least = {tuple(key): chance for *key, chance in rows.annotate(least=Min("inclusion_probability"))}
-    return [replace(answer, share=_relative(answer, least)) for answer in kept]
-
-
-def _relative(answer: Answer, least: Mapping[tuple[Any, ...], float]) -> float:
-    heaviest = [1 / least[queue, answer.channel, answer.cohort] for queue in answer.queues]
-    return min(answer.weight / max(heaviest), 1.0) if heaviest else 1.0

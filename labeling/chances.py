@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from labeling import bulk, frames
-from labeling.models import WHOLE, Queue
+from labeling.models import WHOLE, Label, Queue, Signal
 
 Unit = tuple[int, int]
 """Conversation id and turn."""
@@ -48,6 +49,17 @@ def of_labelled(units: Collection[Unit], labelled: Mapping[int, Collection[Unit]
     if len(draws) == 1:
         return {unit: pick.chance for unit, pick in draws[0].picked.items()}
     return _union(units, draws) if all(map(_even, draws)) else _composite(units, draws)
+
+
+def of_signal(signal: Signal) -> dict[Unit, float]:
+    """The same for all that a signal's queues have brought so far."""
+    labelled: dict[int, set[Unit]] = defaultdict(set)
+    given = Label.objects.filter(signal=signal, late=False, item__isnull=False)
+    for queue, conversation, turn in (
+        given.values_list("item__queue", "conversation_id", "turn").distinct().iterator(5000)
+    ):
+        labelled[queue].add((conversation, turn))
+    return of_labelled(set().union(*labelled.values()), labelled) if labelled else {}
 
 
 def _read(queue: Queue, labelled: Collection[Unit]) -> _Draw:
@@ -115,12 +127,11 @@ def _sizes(draw: _Draw) -> dict[Cell, tuple[float, float]]:
 
 
 def _passed_over(draw: _Draw, units: Iterable[Unit]) -> Iterator[tuple[Unit, Mapping[str, Any]]]:
-    """The units that a draw could have picked and did not."""
+    """The units that a draw could have picked and did not: those in its frame, and in its slices where it has some."""
     queue = draw.queue
     frame = frames.Frame.from_dict(queue.design.get("frame", {}))
-    inside = frame.conversations()
-    if not queue.design.get("top_ups"):
-        inside = inside.filter(created_at__lte=queue.created_at)
+    slices = queue.design.get("basis", {}).get("slices", [])
+    inside = frame.conversations().filter(created_at__lte=_until(queue))
     turns: dict[int, list[int]] = defaultdict(list)
     for conversation, turn in units:
         if (conversation, turn) not in draw.picked:
@@ -128,9 +139,21 @@ def _passed_over(draw: _Draw, units: Iterable[Unit]) -> Iterator[tuple[Unit, Map
     columns = ("id", *COLUMNS, *(("turns",) if frame.roles else ()))
     for part in bulk.parts(turns):
         for row in inside.filter(id__in=part).values(*columns):
+            if slices and not any(_lies_in(row, one) for one in slices):
+                continue
             for turn in turns[row["id"]]:
                 if turn == WHOLE or not frame.roles or row["turns"][turn].get("role") in frame.roles:
                     yield (row["id"], turn), row
+
+
+def _until(queue: Queue) -> datetime:
+    """When the last draw into a queue was: what came later it could not pick."""
+    top_ups = queue.design.get("top_ups", [])
+    return datetime.fromisoformat(top_ups[-1]["at"]) if top_ups and "at" in top_ups[-1] else queue.created_at
+
+
+def _lies_in(row: Mapping[str, Any], part: Mapping[str, str]) -> bool:
+    return all(frames.part(row, name) == value[:120] for name, value in part.items())
 
 
 def _cell(row: Mapping[str, Any], by: Cell) -> Cell:

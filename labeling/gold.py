@@ -82,7 +82,7 @@ def freeze(
         parent = home.versions.filter(frozen_at__isnull=False).order_by("-number").first()
         version = _begin(home, rule, parent, created_by)
         version.queues.set(queues)
-        gathered = _gather(signal, queues)
+        gathered = _gather(signal, queues, rule.min_labels)
         if not gathered:
             raise Refused("nothing_to_freeze", f"there are no labels of {signal.slug} to freeze", field="signal")
         _write_rows(version, gathered, rule, _estimates(rule, gathered))
@@ -94,7 +94,7 @@ def freeze(
 def preview(*, signal: Signal, aggregation: str, queues: Sequence[Queue] = (), min_labels: int = 1) -> Counter[str]:
     """What a freeze would make of the labels there are now: how many units would be decided, and why others stay open."""
     rule = _rule(signal, Scale.of(signal), aggregation, min_labels)
-    gathered = _gather(signal, queues)
+    gathered = _gather(signal, queues, rule.min_labels)
     estimated = _estimates(rule, gathered)
     reasons: Counter[str] = Counter()
     for unit, found in gathered.items():
@@ -156,8 +156,8 @@ def _begin(home: Dataset, rule: rules.Rule, parent: DatasetVersion | None, by: U
         raise Conflict("frozen_meanwhile", f"{home.slug} is being frozen by somebody else") from error
 
 
-def _gather(signal: Signal, queues: Sequence[Queue]) -> dict[Unit, _Gathered]:
-    """All current answers of the signal, by unit."""
+def _gather(signal: Signal, queues: Sequence[Queue], least: int = 1) -> dict[Unit, _Gathered]:
+    """All current answers of the signal, by unit; those with `least` of them are labelled."""
     found: dict[Unit, _Gathered] = defaultdict(_Gathered)
     columns = (
         "conversation_id", "turn", "annotator__username", "value", "labeled_at", "guideline_id", "item_id", "stored_at",
@@ -176,7 +176,7 @@ def _gather(signal: Signal, queues: Sequence[Queue]) -> dict[Unit, _Gathered]:
     for conversation, turn, value in rulings.values_list("conversation_id", "turn", "value").iterator(5000):
         if (conversation, turn) in found:
             found[conversation, turn].ruling = value
-    _note_draws(found, signal, queues)
+    _note_draws(found, signal, queues, least)
     return dict(found)
 
 
@@ -195,26 +195,38 @@ def _labels(signal: Signal, queues: Sequence[Queue]) -> QuerySet[Label]:
     return own if own.exists() else labels.filter(loaded)
 
 
-def _note_draws(found: Mapping[Unit, _Gathered], signal: Signal, queues: Sequence[Queue]) -> None:
+def _note_draws(found: Mapping[Unit, _Gathered], signal: Signal, queues: Sequence[Queue], least: int) -> None:
     """Which draws brought each unit here, and with what chance it is.
 
-    A draw from which no label came brought nothing, and changes nothing. Without named queues, a unit whose label was
+    A draw of which no unit has `least` labels brought nothing, and changes nothing. Without named queues, a unit whose label was
     loaded before a queue was drawn owes nothing to that draw: it is here for certain, and has no draw.
     """
     items = Item.objects.filter(queue__in=queues) if queues else Item.objects.filter(queue__signals=signal)
     columns = ("conversation_id", "turn", "queue_id", "stratum", "queue__created_at")
-    # Also those that their author gave anew in another queue: a draw has brought them none the less.
-    answered = Label.objects.filter(signal=signal, late=False).values("item")
-    given = set(items.filter(id__in=answered).values_list("queue_id", "conversation_id", "turn"))
-    labelled: dict[int, set[Unit]] = defaultdict(set)
+    # Also what its author gave anew in another queue: a draw has brought it none the less.
+    given = Label.objects.filter(signal=signal, late=False, item__isnull=False)
+    people = Counter(
+        (queue, conversation, turn)
+        for queue, conversation, turn, _ in given.values_list("item__queue", "conversation_id", "turn", "annotator")
+        .distinct()
+        .iterator(5000)
+    )
+    brought: dict[Unit, dict[int, bool]] = defaultdict(dict)
     for conversation, turn, queue, stratum, drawn_at in items.order_by("queue_id").values_list(*columns).iterator(5000):
         unit = found.get((conversation, turn))
         if unit is None:
             continue
         if queues or unit.loaded_at is None or unit.loaded_at >= drawn_at:
             unit.strata[queue] = stratum
-            if unit.loaded_at is not None or (queue, conversation, turn) in given:
-                labelled[queue].add((conversation, turn))
+            own = people[queue, conversation, turn]
+            if unit.loaded_at is not None or own:
+                brought[conversation, turn][queue] = unit.loaded_at is not None or own >= least
+    labelled: dict[int, set[Unit]] = defaultdict(set)
+    for name, by in brought.items():
+        if len(found[name].ratings) >= least:
+            # Draws that brought enough labels by themselves; where none did, all that brought some.
+            for queue in [queue for queue, enough in by.items() if enough] or by:
+                labelled[queue].add(name)
     drawn = {}
     for name, unit in found.items():
         unit.strata = {queue: stratum for queue, stratum in unit.strata.items() if queue in labelled}

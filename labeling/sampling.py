@@ -5,16 +5,18 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from labeling import design, frames
 from labeling.errors import Conflict, NotFound, Refused
 from labeling.frames import Frame, FrameUnit
-from labeling.models import DatasetVersion, Item, Queue, QueueMember, QueueSignal, Signal, Slot, User
+from labeling.models import Conversation, DatasetVersion, Item, Queue, QueueMember, QueueSignal, Signal, Slot, User
 from labeling.pilots import spreads_of
 
 METHOD = 1
@@ -182,7 +184,8 @@ def draw_queue(
 def top_up(*, queue: Queue, size: int, seed: int | None = None, planner: Planner | None = None) -> int:
     """Draw `size` more items into a queue from the frame it came from, and return how many there were.
 
-    Old and new items stay one unbiased sample: the inclusion probability of each becomes the one of the pooled design.
+    Old and new items stay one unbiased sample: the inclusion probability of each becomes the one of the pooled design, in
+    which what came since an earlier draw is a stratum of its own.
     Frozen dataset versions keep the probabilities that they were frozen with.
     """
     queue = Queue.objects.select_for_update().get(id=queue.id)
@@ -194,6 +197,7 @@ def top_up(*, queue: Queue, size: int, seed: int | None = None, planner: Planner
     allocation = queue.design.get("allocation", "proportional")
     plan = (planner or plan_for(queue.strategy, by=queue.by, allocation=allocation))(units)
     units = _inside(units, plan)
+    plan = _by_arrival(queue, plan, units)
     items = {(item.conversation_id, item.turn): item for item in queue.items.all()}
     by_key = {
         unit.key: items[unit.conversation, unit.turn] for unit in units if (unit.conversation, unit.turn) in items
@@ -205,7 +209,10 @@ def top_up(*, queue: Queue, size: int, seed: int | None = None, planner: Planner
     drawn = _Drawn(frame, units, plan, draw)
     first = max((item.position for item in items.values()), default=-1) + 1
     _store(queue, drawn, first=first, seed=seed)
-    queue.design["top_ups"] = [*queue.design.get("top_ups", []), _record(drawn, size=size) | {"seed": seed}]
+    queue.design["top_ups"] = [
+        *queue.design.get("top_ups", []),
+        _record(drawn, size=size) | {"seed": seed, "at": timezone.now().isoformat()},
+    ]
     queue.save(update_fields=["design"])
     return len(draw.picks)
 
@@ -251,6 +258,27 @@ def _inside(units: list[FrameUnit], plan: Plan) -> list[FrameUnit]:
         return units
     keys = {unit.key for unit in plan.units}
     return [unit for unit in units if unit.key in keys]
+
+
+def _by_arrival(queue: Queue, plan: Plan, units: Sequence[FrameUnit]) -> Plan:
+    """What came after a draw into the queue is a stratum of its own: that draw could not reach it, so that it has other
+    chances than what was there."""
+    told = (one["at"] for one in queue.design.get("top_ups", []) if "at" in one)
+    draws = [queue.created_at, *map(datetime.fromisoformat, told)]
+    later = dict(Conversation.objects.filter(created_at__gt=draws[0]).values_list("id", "created_at"))
+    missed = {
+        unit.key: sum(later[unit.conversation] > at for at in draws) for unit in units if unit.conversation in later
+    }
+    if not missed or plan.strategy == "unequal":
+        return plan
+
+    def name(unit: design.Unit) -> str:
+        of_design = "" if plan.strategy == "uniform" else unit.stratum
+        return f"{of_design} · after draw {missed[unit.key]}" if unit.key in missed else of_design
+
+    spreads = plan.spreads and {name(unit): plan.spreads[unit.stratum] for unit in plan.units}
+    members = tuple(replace(unit, stratum=name(unit)) for unit in plan.units)
+    return replace(plan, strategy="stratified", units=members, spreads=spreads)
 
 
 def _top_up(plan: Plan, earlier: Mapping[str, Item], *, size: int, seed: int) -> design.Draw:

@@ -158,9 +158,13 @@ def _pairs(calibration: Calibration, answers: Iterable[Answer], said: Mapping[tu
 
 
 def _blocks(pairs: Sequence[Pair], weeks: Sequence[str]) -> list[Block]:
+    """Labels weigh relative to the heaviest of their week: one of a part that was drawn from more often says less."""
+    heaviest: dict[str, float] = defaultdict(float)
+    for pair in pairs:
+        heaviest[pair.week] = max(heaviest[pair.week], pair.answer.weight)
     by_week: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
     for pair in pairs:
-        by_week[pair.week][round(pair.answer.share, 9)].append(pair.agreement)
+        by_week[pair.week][round(pair.answer.weight / heaviest[pair.week], 9)].append(pair.agreement)
     return [
         Block(
             week,

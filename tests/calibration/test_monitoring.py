@@ -12,8 +12,9 @@ from django.core.cache import cache
 from django.core.management import call_command
 from django.test import Client
 
-from calibration.drift import flags, monitoring
+from calibration.drift import flags, monitoring, watches
 from calibration.models import ClassifierVersion, DriftFlag, FlagEvent, Monitor
+from calibration.streams import Answer, Said
 from calibration.tasks import evaluate_monitors
 from labeling import gold, tokens
 from labeling.errors import Conflict, Refused
@@ -107,6 +108,18 @@ def test_a_dismissed_flag_is_raised_again_by_new_evidence_only() -> None:
     began = newest.evidence["series"][0]
     assert newest.since is not None and newest.since.isoformat() >= began["at"] and began["labels"]
     assert began["at"] >= (NOW.date() - timedelta(days=6)).isoformat()
+
+
+def test_labels_of_what_is_drawn_more_often_weigh_less_within_their_week() -> None:
+    def pair(week: str, weight: float, agreement: float) -> watches.Pair:
+        said = Said("neutral", None, None)
+        answer = Answer((1, -1), "chat", "smb", {}, "neutral", None, (), None, NOW, None, weight)
+        return watches.Pair(answer, said, week, agreement)
+
+    pairs = [pair("w1", 8.0, 1.0), pair("w1", 2.0, 0.0), pair("w1", 2.0, 1.0), pair("w2", 2.0, 1.0)]
+    first, second, empty = watches._blocks(pairs, ["w1", "w2", "w3"])
+    assert [(cell.labels, cell.agreements, cell.weight) for cell in first.cells] == [(2, 1.0, 0.25), (1, 1.0, 1.0)]
+    assert [(cell.labels, cell.weight) for cell in second.cells] == [(1, 1.0)] and not empty.cells
 
 
 def test_evidence_that_grew_is_kept_with_the_flag() -> None:

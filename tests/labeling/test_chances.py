@@ -10,6 +10,7 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
+from calibration import streams
 from labeling import gold, sampling
 from labeling.design import Unit
 from labeling.frames import Frame, FrameUnit
@@ -37,8 +38,8 @@ def label(items: Iterable[Item], signal: Signal, person: User) -> None:
         make_label(item.conversation, signal, person, "neutral", item=item)
 
 
-def freeze(signal: Signal) -> DatasetVersion:
-    return gold.freeze(dataset="gold", signal=signal, aggregation="majority", now=timezone.now())
+def freeze(signal: Signal, **kw: int) -> DatasetVersion:
+    return gold.freeze(dataset="gold", signal=signal, aggregation="majority", now=timezone.now(), **kw)
 
 
 def chances(version: DatasetVersion) -> dict[str, set[float]]:
@@ -174,3 +175,50 @@ def test_uneven_draws_weigh_what_they_have_to_say(signal: Signal) -> None:
     label(queue.items.all(), signal, make_user("ben"))
     found = list(freeze(signal).rows.values_list("inclusion_probability", flat=True))
     assert max(found) <= 1 and min(found) > 0.1
+
+
+def test_a_draw_whose_units_have_too_few_labels_brought_nothing(signal: Signal) -> None:
+    ann, ben = make_user("ann"), make_user("ben")
+    twice = draw("all", signal, 20)
+    for person in (ann, ben):
+        label(twice.items.all(), signal, person)
+    label(draw("more", signal, 10, frame=VOICE, seed=2).items.all(), signal, make_user("cleo"))
+    rows = freeze(signal, min_labels=2).rows.exclude(value=None)
+    assert set(rows.values_list("inclusion_probability", flat=True)) == {0.25}
+
+
+def test_a_top_up_reaches_no_further_than_its_day(signal: Signal) -> None:
+    ann = make_user("ann")
+    first = draw("first", signal, 10)
+    sampling.top_up(queue=first, size=10, seed=3)
+    first.refresh_from_db()
+    label(first.items.all(), signal, ann)
+    Conversation.objects.create(
+        external_id="new", channel="chat", cohort="smb", source="new", turns=[{"role": "customer", "text": "Hi"}],
+        turn_count=1, content_sha256="n" * 64,
+    )  # fmt: skip
+    label(draw("late", signal, 1, frame=Frame(sources=("new",))).items.all(), signal, ann)
+    found = dict(freeze(signal).rows.values_list("external_id", "inclusion_probability"))
+    assert found.pop("new") == 1.0 and set(found.values()) == {0.25}
+
+
+def test_a_draw_from_slices_has_no_chance_of_the_others(signal: Signal) -> None:
+    """Of the third that is German each; what else shares its channel and cohort could not be picked."""
+    label(draw("all", signal, 20).items.all(), signal, make_user("ann"))
+
+    def german(units: Sequence[FrameUnit]) -> Plan:
+        told = dict(Conversation.objects.values_list("id", "attributes__language"))
+        members = tuple(Unit(unit.key) for unit in units if told[unit.conversation] == "de")
+        return Plan("uniform", members, basis={"slices": [{"language": "de"}]})
+
+    census = sampling.draw_queue(slug="de", signals=[signal], size=80, seed=1, planner=german)
+    label(census.items.all(), signal, make_user("ben"))
+    rows = freeze(signal).rows.values_list("attributes__language", "inclusion_probability")
+    assert set(rows) == {("de", 1.0), ("en", 0.25)}
+
+
+def test_what_monitors_and_trends_read_weighs_as_gold_does(signal: Signal) -> None:
+    label(draw("all", signal, 20).items.all(), signal, make_user("ann"))
+    label(draw("more", signal, 10, frame=VOICE, seed=2).items.all(), signal, make_user("ben"))
+    weights = {(one.channel, round(1 / one.weight, 9)) for one in streams.answers(signal)}
+    assert weights == {("chat", 0.25), ("voice", 0.4375)}

@@ -234,3 +234,18 @@ def test_whole_conversations_have_no_turn() -> None:
     queue = sampling.draw_queue(slug="q", signals=[make_signal()], size=1)
     assert [item.turn for item in queue.items.all()] == [WHOLE]
     assert Conversation.objects.count() == 1
+
+
+@pytest.mark.parametrize(("strategy", "by"), [("uniform", []), ("stratified", ["channel"])])
+def test_what_came_after_a_draw_is_topped_up_by_itself(strategy: str, by: list[str]) -> None:
+    """The first draw could not reach it: among all that is left it would have had less than its stated chance."""
+    make_frame({("chat", "smb"): 120})
+    queue = sampling.draw_queue(slug="q", signals=[make_signal()], size=30, seed=1, strategy=strategy, by=by)
+    fresh = [make_conversation(channel="chat") for _ in range(60)]
+    assert sampling.top_up(queue=queue, size=30, seed=2) == 30
+    assert queue.items.filter(conversation__in=fresh).count() == 20
+    assert {round(item.inclusion_probability, 9) for item in queue.items.all()} == {round(1 / 3, 9)}
+    more = [make_conversation(channel="chat") for _ in range(60)]
+    sampling.top_up(queue=queue, size=20, seed=3)
+    assert [queue.items.filter(conversation__in=some).count() for some in (fresh, more)] == [20, 20]
+    assert {round(item.inclusion_probability, 9) for item in queue.items.all()} == {round(1 / 3, 9)}
